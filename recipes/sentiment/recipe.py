@@ -1,0 +1,298 @@
+"""Text classification: what a sentence or a review says, as one of a set of labels.
+
+Tokens -> embedding -> stacked LSTM in both directions -> pooling -> classifier. Copy this folder and change it:
+`seqkit recipes copy sentiment my-recipe`, then `seqkit train my-recipe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from seqkit.data.demo_reviews import demo_reviews
+from seqkit.data.phrases import add_phrases
+from torch import Tensor, nn
+
+from seqkit.config import Config
+from seqkit.data.config import DataConfig
+from seqkit.data.items import Item
+from seqkit.data.splits import Split, load_file, load_splits, relabel
+from seqkit.errors import RunError
+from seqkit.frontends.embedding import TokenEmbedding
+from seqkit.frontends.text import TextFrontend, TokenizerConfig
+from seqkit.heads.classifier import (
+    Classifier,
+    class_weights,
+    classification_loss,
+    classification_metrics,
+    classification_statistics,
+    confusion_matrix,
+)
+from seqkit.heads.pooling import PoolName
+from seqkit.lstm import StackedLSTM
+from seqkit.recipe import Answer, DecodeConfig, Loss, Outcome, Recipe, RecipeConfig
+from seqkit.reporting.confusion import save_confusion
+from seqkit.reporting.mistakes import save_mistakes
+from seqkit.sequences import Sequences
+from seqkit.settings import LSTMConfig
+from seqkit.storage import read_json, write_json
+
+
+class SentimentData(DataConfig):
+    """Labelled texts."""
+
+    text: str = "text"
+    """Column with the text."""
+    label: str = "label"
+    """Column with the label."""
+    label_names: dict[str, str] | None = None
+    """Names for labels, e.g. {"0": negative, "1": positive}; examples with another label are left out."""
+    phrases: str | None = None
+    """A file of labelled phrases of the training texts, which are trained on too (a treebank's, for instance)."""
+    phrase_text: str = "phrase"
+    """Column with the phrase in the file of phrases."""
+    phrase_label_names: dict[str, str] | None = None
+    """As label_names, for the phrases."""
+
+
+class SentimentModelConfig(Config):
+    """From tokens to label scores."""
+
+    embedding_size: int = Field(128, ge=1)
+    """Size of a token's vector."""
+    word_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of tokens that training replaces by the unknown one."""
+    embedding_noise: float = Field(0.0, ge=0.0)
+    """Standard deviation of Gaussian noise added to the vectors in training."""
+    embedding_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of the vocabulary whose vectors training drops from a batch (Merity et al. 2017)."""
+    lstm: LSTMConfig = LSTMConfig(hidden_size=128)
+    """The backbone."""
+    chop: int | None = Field(None, ge=1)
+    """Read a long text in pieces of so many tokens, each from a zero state, and pool over all of them (Johnson and
+    Zhang 2016); null reads it in one."""
+    pool: tuple[PoolName, ...] = ("max", "mean")
+    """What is taken from the outputs of all steps: any of last, mean, max, attention."""
+    dropout: float = Field(0.5, ge=0.0, lt=1.0)
+    """Dropout before the classifier."""
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    """Probability that the target gives to all labels alike."""
+    class_weight_power: float = Field(0.0, ge=0.0, le=1.0)
+    """Weigh a label by its frequency to the minus this: 0 not at all, 1 so that all labels count alike."""
+    length_weight_power: float = Field(0.0, ge=0.0)
+    """Weigh a text by its tokens to this power: with phrases, whole sentences should count for more than words."""
+
+
+class SentimentConfig(RecipeConfig):
+    """Text classification."""
+
+    data: SentimentData = SentimentData()
+    """The texts."""
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    """How a text is cut into tokens."""
+    model: SentimentModelConfig = SentimentModelConfig()
+    """The network."""
+
+
+class SentimentDecode(DecodeConfig):
+    """What `seqkit decode` can be asked for."""
+
+    scores: bool = False
+    """Write the probability behind each label, not only into --json."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids (N,) of B texts, their labels (B,) int64 (-1: unknown) and weights (B,)."""
+
+    ids: Sequences
+    labels: Tensor
+    weights: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device."""
+        return Batch(self.ids.to(device), self.labels.to(device), self.weights.to(device))
+
+
+class SentimentModel(nn.Module):
+    """Token ids to label scores."""
+
+    def __init__(self, config: SentimentModelConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
+        super().__init__()
+        self.chop = config.chop
+        self.embedding = TokenEmbedding(
+            vocab_size,
+            config.embedding_size,
+            unk_id=unk_id,
+            word_dropout=config.word_dropout,
+            noise=config.embedding_noise,
+            embedding_dropout=config.embedding_dropout,
+        )
+        self.lstm = StackedLSTM(config.embedding_size, **config.lstm.model_dump())
+        directions = 2 if config.lstm.bidirectional else 1
+        self.classifier = Classifier(
+            directions * config.lstm.hidden_size,
+            num_labels,
+            config.pool,
+            bidirectional=config.lstm.bidirectional,
+            dropout=config.dropout,
+        )
+
+    def forward(self, ids: Sequences) -> Tensor:
+        """Scores (B, num_labels), before the softmax, of ids (N,)."""
+        embedded = self.embedding(ids)
+        if self.chop is None:
+            output, _ = self.lstm(embedded)
+        else:
+            pieces, rows = embedded.chop(self.chop)
+            output, _ = self.lstm(pieces)
+            output = output.join(rows, len(ids.lengths))
+        scores: Tensor = self.classifier(output)
+        return scores
+
+
+class Sentiment(Recipe[SentimentConfig]):
+    """Text classification; labels are whatever the data's label column holds."""
+
+    Config = SentimentConfig
+    DecodeConfig = SentimentDecode
+    metric = "accuracy"
+    sample = '"not bad at all, but far too long"'
+    key_column = "text"
+    label_column = "label"
+
+    def __init__(self, config: SentimentConfig) -> None:
+        super().__init__(config)
+        self.frontend = TextFrontend(config.tokenizer)
+        self.labels: list[str] = []
+        self.label_weights: np.ndarray = np.ones(0)
+
+    # Data ------------------------------------------------------------------------------------------------------------
+
+    def load_data(self) -> dict[str, Split]:
+        """The splits, with renamed labels and, in train, the phrases."""
+        data = self.config.data
+        columns = {"text": data.text, "label": data.label}
+        splits = load_splits(data, columns, demo=demo_reviews)
+        splits = {name: relabel(split, "label", data.label_names) for name, split in splits.items()}
+        if data.phrases is not None:
+            columns = {"text": data.phrase_text, "label": data.label}
+            phrases = relabel(load_file(data.phrases, data, columns), "label", data.phrase_label_names)
+            splits = {**splits, "train": add_phrases(splits["train"], phrases, splits["validation"])}
+        return splits
+
+    def load_file(self, path: Path) -> Split:
+        """Labelled texts from a file."""
+        data = self.config.data
+        split = load_file(str(path), data, {"text": data.text, "label": data.label})
+        return relabel(split, "label", data.label_names)
+
+    # Front-end -------------------------------------------------------------------------------------------------------
+
+    def fit(self, train: Split, inherit: Path | None = None) -> None:
+        """Learn the tokens, the labels and their weights from the training texts."""
+        if inherit is None:
+            self.frontend.fit(train.examples["text"])
+        else:
+            self.frontend = TextFrontend.load(inherit)
+        counts: dict[str, int] = {}
+        for label in train.examples["label"]:
+            counts[label] = counts.get(label, 0) + 1
+        self.labels = sorted(counts)
+        frequencies = np.array([counts[label] for label in self.labels])
+        self.label_weights = class_weights(frequencies, self.config.model.class_weight_power)
+
+    def save_frontend(self, folder: Path) -> None:
+        """Write the tokenizer and the labels."""
+        self.frontend.save(folder)
+        write_json(folder / "labels.json", {"labels": self.labels, "weights": self.label_weights.tolist()})
+
+    def load_frontend(self, folder: Path) -> None:
+        """Read the tokenizer and the labels."""
+        self.frontend = TextFrontend.load(folder)
+        stored = read_json(folder / "labels.json")
+        self.labels, self.label_weights = list(stored["labels"]), np.array(stored["weights"])
+        if len(self.labels) != len(self.label_weights):
+            raise RunError(f"{folder / 'labels.json'}: labels and weights do not fit.", hint="The run is damaged.")
+
+    def prepare(self, example: Mapping[str, Any]) -> Item:
+        """Token ids; the label's number, or -1 for a text to be decoded."""
+        label = self.labels.index(example["label"]) if "label" in example else -1
+        return {"ids": self.frontend.encode(example["text"]), "label": label, "text": example["text"]}
+
+    def augment(self, item: Item, rng: np.random.Generator) -> Item:
+        """Another segmentation of the same text, with subword regularisation on."""
+        if not self.config.tokenizer.sampling:
+            return item
+        return {**item, "ids": self.frontend.sample(item["text"], rng)}
+
+    def length(self, item: Item) -> int:
+        """Tokens."""
+        return len(item["ids"])
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """A batch; a text weighs what its length and its label say."""
+        labels = np.array([item["label"] for item in items], dtype=np.int64)
+        lengths = np.array([len(item["ids"]) for item in items], dtype=np.float64)
+        weights = np.maximum(lengths, 1.0) ** self.config.model.length_weight_power
+        weights *= np.where(labels < 0, 1.0, self.label_weights[labels])
+        ids = Sequences.from_list([torch.from_numpy(item["ids"].astype(np.int64)) for item in items])
+        return Batch(ids, torch.from_numpy(labels), torch.from_numpy(weights).float())
+
+    # Model -----------------------------------------------------------------------------------------------------------
+
+    def build_model(self) -> SentimentModel:
+        """The untrained network."""
+        return SentimentModel(self.config.model, self.frontend.vocab_size, self.frontend.unk_id, len(self.labels))
+
+    def loss(self, model: nn.Module, batch: Batch, carry: Any = None) -> Loss:
+        """Weighted cross-entropy."""
+        smoothing = self.config.model.label_smoothing
+        return Loss(
+            *classification_loss(model(batch.ids), batch.labels, weights=batch.weights, label_smoothing=smoothing)
+        )
+
+    # Answers ---------------------------------------------------------------------------------------------------------
+
+    def predict(
+        self, models: Sequence[nn.Module], batch: Batch, options: DecodeConfig | None = None
+    ) -> list[np.ndarray]:
+        """Log-probabilities of the labels, an array (num_labels,) for each text; of several models, of their mean."""
+        log_probs_MBK = torch.stack([model(batch.ids).double().log_softmax(dim=1) for model in models])
+        mean_BK = log_probs_MBK.logsumexp(dim=0) - np.log(len(models))
+        return list(mean_BK.cpu().numpy())
+
+    def statistics(self, item: Item, prediction: np.ndarray) -> np.ndarray:
+        """The text's cell of the confusion matrix, and its loss."""
+        return classification_statistics(item["label"], prediction)
+
+    def metrics(self, totals: np.ndarray) -> dict[str, float]:
+        """Accuracy, macro F1 and loss."""
+        return classification_metrics(totals)
+
+    def example(self, source: str | Path) -> Mapping[str, Any]:
+        """A text to label."""
+        return {"text": str(source)}
+
+    def answer(self, prediction: np.ndarray, options: DecodeConfig) -> Answer:
+        """The likeliest label, and the probability of each."""
+        probabilities = np.exp(prediction)
+        scores = {label: round(float(p), 6) for label, p in zip(self.labels, probabilities, strict=True)}
+        label = self.labels[int(prediction.argmax())]
+        shown = isinstance(options, SentimentDecode) and options.scores
+        text = "\t".join([label, *(f"{name}={p:.4f}" for name, p in scores.items())]) if shown else label
+        return Answer(text, {"label": label, "scores": scores})
+
+    def report(self, outcomes: Sequence[Outcome], folder: Path, split: str) -> list[Path]:
+        """The confusion matrix as a picture, and the texts that the model is most wrong about."""
+        totals = sum(self.statistics(outcome.item, outcome.prediction) for outcome in outcomes)
+        title = f"{split}: {len(outcomes)} texts"
+        picture = save_confusion(
+            confusion_matrix(np.asarray(totals)), self.labels, folder / f"confusion-{split}.png", title=title
+        )
+        return [picture, save_mistakes(outcomes, self.labels, folder / f"mistakes-{split}.tsv")]

@@ -1,0 +1,1 @@
+"""The command line: a small module per command, with nothing but argument handling and printing."""

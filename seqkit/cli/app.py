@@ -1,0 +1,55 @@
+"""The Typer app and the way out: what goes to stderr, and with which exit code."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from seqkit import __version__
+from seqkit.cli import decode, doctor, evaluate, recipes, train
+from seqkit.errors import SeqkitError
+
+app = typer.Typer(
+    name="seqkit",
+    help="Learn from sequences (text, speech, video, time series) with one stacked LSTM.",
+    epilog="Start with:  seqkit train sentiment",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train.register(app)
+evaluate.register(app)
+decode.register(app)
+recipes.register(app)
+doctor.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options before a command."""
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 a fault of ours, 2 a mistake in what was given, 130 / 143 interrupted."""
+    console = Console(stderr=True)
+    warnings.showwarning = lambda message, *_, **__: console.print(f"seqkit: warning: {message}", highlight=False)  # type: ignore[assignment]
+    try:
+        app()
+    except SeqkitError as error:
+        typer.echo(f"seqkit: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,66 @@
+"""The data keys that every recipe shares; a recipe subclasses `DataConfig` and adds the names of its columns."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import pydantic
+
+from seqkit.config import Config
+from seqkit.data.readers import FileFormat
+
+SplitName = Literal["train", "validation", "test"]
+
+
+class HubConfig(Config):
+    """Where a data set stands on the Hugging Face hub, and what its parts and columns are called there."""
+
+    name: str
+    """Data set on the hub, e.g. stanfordnlp/imdb; or a local folder that is laid out as the hub's are."""
+    config: str | None = None
+    """Configuration (subset) of the data set, where it has several."""
+    revision: str | None = None
+    """Branch, tag or commit to read; null for the newest."""
+    splits: dict[SplitName, str] = pydantic.Field(default_factory=dict)
+    """Our part -> the hub's part, e.g. {train: train, test: validation}; empty takes the parts of the same names."""
+    columns: dict[str, str] = pydantic.Field(default_factory=dict)
+    """The recipe's column -> the hub's column, where the hub's name is not the one in the files."""
+    labels: Literal["names", "numbers"] = "names"
+    """How the hub's class labels are written: by their names (positive) or by their numbers (1)."""
+
+
+class DataConfig(Config):
+    """Which examples a recipe reads. The search goes: `path`, the demo corpus, `SEQKIT_DATA`, the hub."""
+
+    demo: bool = False
+    """Use the small corpus that the recipe makes itself, offline; `path` wins over it."""
+    path: str | None = None
+    """A folder that holds the files named below, or one file of your own examples (the parts are cut from it)."""
+    train: str | None = None
+    """File of the training part: below `path` or SEQKIT_DATA, or from the working directory, or absolute."""
+    validation: str | None = None
+    """File of the part by which training chooses; null cuts it from the training part."""
+    test: str | None = None
+    """File of the part that is scored once at the end; null cuts it from the training part."""
+    hub: HubConfig | None = None
+    """Where the data set stands on the Hugging Face hub."""
+    format: FileFormat = "auto"
+    """Format of the files; auto goes by the name's ending (.csv, .tsv, .jsonl, each plain or .gz)."""
+    validation_fraction: float = pydantic.Field(default=0.1, ge=0, lt=1)
+    """Share of the training part that becomes the validation part where there is none; 0 for no such part."""
+    test_fraction: float = pydantic.Field(default=0.1, ge=0, lt=1)
+    """Share of the training part that becomes the test part where there is none; 0 for no such part."""
+    group: str | None = None
+    """Column of the training file whose equal values stay together when a part is cut, e.g. the movie of a review."""
+    split_seed: int = pydantic.Field(default=0, ge=0)
+    """Seed of the cut alone, so that runs with different seeds share their parts."""
+    limit: int | None = pydantic.Field(default=None, ge=1)
+    """Train on only so many examples, drawn by `split_seed`; for trying things out."""
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.demo and self.path is None and self.train is not None:
+            raise ValueError(f"demo=true and train={self.train} ask for two data sets; set demo=false or train=null")
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction and test_fraction together must be below 1")
+        return self

@@ -1,0 +1,120 @@
+"""Data sets of the Hugging Face hub, or local folders laid out as the hub's, to the recipe's columns of text."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from seqkit.data.config import HubConfig
+from seqkit.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    import datasets
+
+
+@dataclass(frozen=True)
+class HubPart:
+    """One part of a hub data set: columns of text with "place" and, where there is one, "group"."""
+
+    columns: dict[str, list[str]]
+    left_out: dict[str, int]
+    origin: str
+
+
+def load_hub(config: HubConfig, columns: Mapping[str, str], group: str | None, *, hint: str) -> dict[str, HubPart]:
+    """Load the parts of a hub data set; `columns` maps the recipe's columns to those of the files.
+
+    A group column that the hub's copy lacks is not used, and the part's origin says so. Raises DataError, ending in
+    `hint`, where the data set cannot be had, and one that lists what there is for a wrong part or column.
+    """
+    whole = _download(config, hint)
+    names = config.splits or {name: name for name in ("train", "validation", "test") if name in whole}
+    if "train" not in names:
+        there = ", ".join(whole)
+        hint = f"Parts there: {there}. Set data.hub.splits, e.g. {{train: {next(iter(whole))}}}."
+        raise DataError(f"The data set '{config.name}' has no part named as training part.", hint=hint)
+    parts: dict[str, HubPart] = {}
+    for ours, theirs in names.items():
+        if theirs not in whole:
+            hint = f"Parts there: {', '.join(whole)}. {nearest(theirs, whole)}"
+            raise DataError(f"The data set '{config.name}' has no part '{theirs}'.", hint=hint)
+        parts[ours] = _part(config, theirs, whole[theirs], columns, group if ours == "train" else None)
+    return parts
+
+
+def _download(config: HubConfig, hint: str) -> Mapping[str, datasets.Dataset]:
+    import datasets
+
+    try:
+        found = datasets.load_dataset(config.name, config.config, revision=config.revision)
+    # A missing data set, no network and offline mode are OSErrors; a wrong configuration is a ValueError.
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        message = f"The data set '{config.name}' cannot be had from the Hugging Face hub: {reason[:300]}"
+        raise DataError(message.removesuffix(".") + ".", hint=hint) from error
+    if not isinstance(found, Mapping):
+        raise DataError(f"The data set '{config.name}' has no parts.", hint=hint)
+    return found
+
+
+def _part(
+    config: HubConfig, name: str, data: datasets.Dataset, columns: Mapping[str, str], group: str | None
+) -> HubPart:
+    origin = f"the hub's {config.name}, part {name}"
+    there = data.column_names
+    values: dict[str, list[str]] = {}
+    for ours, theirs in columns.items():
+        column = config.columns.get(ours, theirs)
+        if column not in there:
+            clause = nearest(column, there)
+            hint = f"Columns there: {', '.join(there)}. " + (f"{clause} " if clause.startswith("Did") else "")
+            raise DataError(
+                f"There is no column '{column}' in {origin}.", hint=f"{hint}Set data.hub.columns={{{ours}: NAME}}."
+            )
+        values[ours] = _texts(data, column, config, origin)
+    keep, left_out = _usable(values)
+    values["place"] = [f"{config.name}/{name}:{row}" for row in range(1, len(data) + 1)]
+    if group is not None and group in there:
+        values["group"] = _texts(data, group, config, origin)
+    elif group is not None:
+        origin += f" (which has no column '{group}', so examples of one {group} can stand in two parts)"
+    return HubPart({ours: [column[row] for row in keep] for ours, column in values.items()}, left_out, origin)
+
+
+def _texts(data: datasets.Dataset, column: str, config: HubConfig, origin: str) -> list[str]:
+    """One column as texts; what stands for "nothing" (null, a class label of -1) becomes an empty one."""
+    import datasets
+
+    feature = data.features[column]
+    if isinstance(feature, datasets.ClassLabel):
+        known: Sequence[str] = (
+            feature.names if config.labels == "names" else [str(i) for i in range(feature.num_classes)]
+        )
+        return ["" if value is None or value < 0 else known[value] for value in data[column]]
+    if not isinstance(feature, datasets.Value):
+        hint = "Choose a column of texts, numbers or class labels."
+        raise DataError(f"The column '{column}' of {origin} holds neither texts nor numbers.", hint=hint)
+    write: Callable[[Any], str] = str if feature.dtype in ("string", "large_string") else _as_json
+    return ["" if value is None else write(value) for value in data[column]]
+
+
+def _as_json(value: Any) -> str:
+    """A number or flag as a JSON file would hold it, so that the hub and a file agree; a date as it prints."""
+    return json.dumps(value) if isinstance(value, (bool, int, float)) else str(value)
+
+
+def _usable(values: Mapping[str, Sequence[str]]) -> tuple[list[int], dict[str, int]]:
+    """The rows that have something in each column, and why the others were left out."""
+    keep: list[int] = []
+    left_out: Counter[str] = Counter()
+    names = list(values)
+    for row, cells in enumerate(zip(*values.values(), strict=True)):
+        empty = next((name for name, cell in zip(names, cells, strict=True) if not cell.strip()), None)
+        if empty is None:
+            keep.append(row)
+        else:
+            left_out[f"nothing in column '{empty}'"] += 1
+    return keep, dict(left_out)

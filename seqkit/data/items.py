@@ -1,0 +1,56 @@
+"""Items: the prepared examples of a split, what batches are made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Item = dict[str, Any]
+"""One prepared example: numpy arrays, numbers and texts by name."""
+
+
+class Unusable(Exception):  # noqa: N818 (a verdict on one example, not a fault)
+    """Raised by a recipe's `prepare` for an example that is left out; the text is the reason, and is counted."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """Prepared examples, in order: `values[i]` has `lengths[i]` real steps and stands at `places[i]` in the data."""
+
+    values: Sequence[Item]
+    lengths: np.ndarray
+    places: Sequence[str]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def prepare_all(
+    examples: Iterable[Mapping[str, Any]],
+    prepare: Callable[[Mapping[str, Any]], Item],
+    length: Callable[[Item], int],
+    progress: Callable[[int, int], None] | None = None,
+) -> Items:
+    """Prepare every example and keep the items in memory; unusable ones are left out and counted by reason.
+
+    `progress` is called with (done, total). An example's `place` (file and line) is kept for messages.
+    """
+    values: list[Item] = []
+    places: list[str] = []
+    left_out: Counter[str] = Counter()
+    total = len(examples) if isinstance(examples, Sequence) or hasattr(examples, "__len__") else 0
+    for number, example in enumerate(examples, 1):
+        try:
+            values.append(prepare(example))
+            places.append(str(example.get("place", number)))
+        except Unusable as reason:
+            left_out[str(reason)] += 1
+        if progress is not None and number % 500 == 0:
+            progress(number, total)
+    lengths = np.fromiter((length(item) for item in values), dtype=np.int64, count=len(values))
+    return Items(values, lengths, places, dict(left_out))

@@ -1,0 +1,238 @@
+"""Decoding: texts, files, folders or stdin in, answers out, in order and as they come."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from seqkit.config import resolve
+from seqkit.data.items import Items, Unusable
+from seqkit.errors import InputError, RunError
+from seqkit.evaluation import predict
+from seqkit.recipe import Answer, DecodeConfig, Recipe
+from seqkit.runs.folder import Run
+from seqkit.runs.load import load_model, load_recipe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+CHUNK = 1024
+"""Inputs that are read before they are answered."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One thing to decode: a line of text or a file, and where it came from, for messages."""
+
+    source: str | Path
+    place: str
+    problem: str | None = None
+    """Why it cannot be read, where it cannot."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One answer, or the problem that stood in its way. An empty line has neither."""
+
+    source: str
+    answer: Answer | None = None
+    problem: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of `--json`."""
+        if self.problem is not None:
+            return {"source": self.source, "error": self.problem}
+        return {"source": self.source, **(self.answer.fields if self.answer is not None else {"text": ""})}
+
+
+def expand(arguments: Sequence[str], recipe: Recipe[Any], stdin: BinaryIO | None = None) -> Iterator[Input]:
+    """Turn command-line inputs into single inputs: paths are files or folders, `-` is stdin, the rest is text.
+
+    An argument that looks like a path (a separator before a suffix, or a known suffix) and does not exist, a folder
+    without a fitting file, and text for a recipe that reads files give an Input with a problem; the others go on.
+    """
+    for argument in arguments:
+        path = Path(argument)
+        if argument == "-":
+            yield from _lines((stdin or sys.stdin.buffer), "stdin")
+        elif _exists(path) and path.is_dir():
+            files = sorted(
+                file for file in path.rglob("*") if file.suffix.lower() in recipe.suffixes and file.is_file()
+            )
+            if not files:
+                yield Input(argument, argument, f"{argument}: no {' or '.join(recipe.suffixes)} file in this folder.")
+            for file in files:
+                yield from _file(file, recipe)
+        elif _exists(path):
+            yield from _file(path, recipe)
+        elif _looks_like_path(argument, recipe):
+            yield Input(argument, argument, f"{argument}: no such file.")
+        elif recipe.reads == "files":
+            yield Input(argument, argument, f"{argument}: no such file, and this run does not read text.")
+        else:
+            yield Input(argument, "argument")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a text too long for a name, or with a NUL byte, is no path
+        return False
+
+
+def _looks_like_path(text: str, recipe: Recipe[Any]) -> bool:
+    if any(character.isspace() for character in text):
+        return False
+    return text.lower().endswith(recipe.suffixes) or text.startswith(("/", "./", "../", "~/"))
+
+
+def _file(path: Path, recipe: Recipe[Any]) -> Iterator[Input]:
+    if recipe.reads == "files":
+        yield Input(path, str(path))
+        return
+    try:
+        with path.open("rb") as file:
+            yield from _lines(file, str(path))
+    except OSError as error:
+        yield Input(str(path), str(path), f"{path}: {error.strerror}.")
+
+
+def _lines(file: BinaryIO, name: str) -> Iterator[Input]:
+    """The lines of a file as texts; a line that is not UTF-8 is a problem of its own, and the others go on."""
+    for number, raw in enumerate(file, 1):
+        place = f"{name}:{number}"
+        try:
+            yield Input(raw.decode("utf-8").rstrip("\r\n"), place)
+        except UnicodeDecodeError as error:
+            yield Input(
+                raw.decode("utf-8", "replace").rstrip("\r\n"), place, f"{place}: not UTF-8 at byte {error.start}."
+            )
+
+
+class Decoder:
+    """A trained run, or an ensemble of runs, ready to answer. `seqkit.load` makes one."""
+
+    def __init__(self, run: Run, recipe: Recipe[Any], models: Sequence[nn.Module], device: torch.device) -> None:
+        self.run, self.recipe, self.models, self.device = run, recipe, models, device
+
+    def decode(self, inputs: str | Sequence[str], **options: Any) -> list[dict[str, Any]]:
+        """Answer inputs as `seqkit decode --json` does: texts, or paths of files and folders; one dict for each.
+
+        `options` are what the recipe's decoding takes. Raises ConfigError for a wrong option, InputError for an input
+        that cannot be used.
+        """
+        arguments = [inputs] if isinstance(inputs, str) else list(inputs)
+        answers = []
+        for decoded in self.stream(expand(arguments, self.recipe), self.options(options)):
+            if decoded.problem is not None:
+                raise InputError(decoded.problem)
+            answers.append(decoded.to_json())
+        return answers
+
+    def options(self, options: Mapping[str, Any]) -> DecodeConfig:
+        """The recipe's decoding options from keys and values; wrong ones are a ConfigError."""
+        return resolve(self.recipe.DecodeConfig, options, source="option")
+
+    def stream(self, inputs: Iterable[Input], options: DecodeConfig, *, live: bool = False) -> Iterator[Decoded]:
+        """Answer inputs in order, in chunks, so that memory stays bounded however many there are.
+
+        With `live` nothing waits for a chunk to fill: what has arrived is answered (for a pipe that is still growing).
+        """
+        for group in _arriving(inputs) if live else _chunks(inputs):
+            yield from self._answer(group, options)
+
+    def _answer(self, group: Sequence[Input], options: DecodeConfig) -> list[Decoded]:
+        decoded: list[Decoded] = []
+        values, places, waiting = [], [], []
+        for entry in group:
+            source = str(entry.source)
+            decoded.append(Decoded(source, problem=entry.problem))
+            if entry.problem is not None or not source.strip():
+                continue
+            try:
+                values.append(self.recipe.prepare(self.recipe.example(entry.source)))
+            except (InputError, Unusable) as problem:
+                decoded[-1] = Decoded(source, problem=f"{entry.place}: {problem}")
+                continue
+            places.append(entry.place)
+            waiting.append(len(decoded) - 1)
+        lengths = np.array([self.recipe.length(value) for value in values], dtype=np.int64)
+        items = Items(values, lengths, places)
+        predictions = predict(self.recipe, self.models, items, device=self.device, options=options)
+        for index, prediction in zip(waiting, predictions, strict=True):
+            decoded[index] = Decoded(decoded[index].source, self.recipe.answer(prediction, options))
+        return decoded
+
+
+def _chunks(inputs: Iterable[Input]) -> Iterator[list[Input]]:
+    iterator = iter(inputs)
+    while group := list(islice(iterator, CHUNK)):
+        yield group
+
+
+def _arriving(inputs: Iterable[Input]) -> Iterator[list[Input]]:
+    """Groups of the inputs that have arrived by the time the last group is answered; a thread reads ahead."""
+    arrived: queue.Queue[Input | BaseException | None] = queue.Queue(maxsize=CHUNK)
+
+    def read() -> None:
+        try:
+            for entry in inputs:
+                arrived.put(entry)
+        except BaseException as error:  # handed over, and raised again where the answers are asked for
+            arrived.put(error)
+        else:
+            arrived.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        group = [arrived.get()]
+        while group[-1] is not None and len(group) < CHUNK and not arrived.empty():
+            group.append(arrived.get())
+        entries = [entry for entry in group if isinstance(entry, Input)]
+        if entries:
+            yield entries
+        last = group[-1]
+        if isinstance(last, BaseException):
+            raise last
+        if last is None:
+            return
+
+
+def load_run(
+    path: str | Path, *, ensemble: Sequence[str | Path] = (), recipe: str | None = None, device: str = "auto"
+) -> Decoder:
+    """Load a trained run for decoding and evaluation: `model = seqkit.load("runs/sentiment-sst2")`.
+
+    ensemble: more runs of the same recipe and front-end, whose probabilities are averaged with the first one's. recipe:
+    the folder of a recipe of your own, for a run that was trained with one. device: "auto" takes a GPU where there is
+    one. Raises RunError or RecipeError.
+    """
+    import torch
+
+    run = Run.open(Path(path))
+    loaded = load_recipe(run, recipe)
+    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    models = [load_model(run, loaded, place)]
+    for other in ensemble:
+        member = Run.open(Path(other))
+        if not _same_frontend(run.frontend, member.frontend):
+            raise RunError(
+                f"{other} and {path} have different front-ends (tokens, labels): their answers cannot be averaged.",
+                hint="Train both on the same data with the same tokenizer.",
+            )
+        models.append(load_model(member, load_recipe(member, recipe), place))
+    return Decoder(run, loaded, models, place)
+
+
+def _same_frontend(one: Path, other: Path) -> bool:
+    contents = [{file.name: file.read_bytes() for file in sorted(folder.iterdir())} for folder in (one, other)]
+    return contents[0] == contents[1]

@@ -1,0 +1,1 @@
+"""Heads: what turns the backbone's output into an answer."""

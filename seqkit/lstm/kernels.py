@@ -1,0 +1,88 @@
+"""The kernels that can run a layer: which of them can serve, and which `auto` takes.
+
+    eager   PyTorch with a backward through time written by hand (`eager.py`); any device, no compiler
+    torch   torch's own `torch._VF.lstm` on packed input (`torch_kernel.py`): cuDNN on CUDA
+    native  C++ for the CPU, behind the same op as `eager`
+
+`eager` and `native` stand behind the op of `op.py`; `torch` brings its own autograd and stands beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from seqkit.lstm import eager
+from seqkit.lstm.products import describe as describe_products
+
+NAMES = ("native", "eager", "torch")
+
+
+class OpKernel(Protocol):
+    """What a kernel behind the op provides; `eager.py` says what goes in and comes out."""
+
+    def forward(
+        self, data: Tensor, batch_sizes: Tensor, weights: list[Tensor], h_0: Tensor, c_0: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, eager.Saved]:
+        """One layer over a packed batch."""
+        ...
+
+    def backward(
+        self,
+        grads: tuple[Tensor | None, Tensor | None, Tensor | None],
+        data: Tensor,
+        batch_sizes: Tensor,
+        weights: list[Tensor],
+        h_0: Tensor,
+        c_0: Tensor,
+        output: Tensor,
+        saved: eager.Saved,
+        data_needs_grad: bool,
+    ) -> tuple[Tensor | None, list[Tensor], Tensor, Tensor]:
+        """Its gradients."""
+        ...
+
+
+def behind_op(name: str) -> OpKernel:
+    """The kernel behind the op that is called `name`."""
+    if name == "eager":
+        return eager
+    raise ValueError(f"no kernel '{name}' stands behind the LSTM's op; 'eager' does.")
+
+
+def available(name: str) -> str | None:
+    """None if the kernel called `name` can serve here, else the reason why not.
+
+    Raises:
+        ValueError: no kernel has that name.
+    """
+    if name not in NAMES:
+        raise ValueError(f"there is no kernel '{name}'; there are auto, {', '.join(NAMES)}.")
+    return "the compiled CPU kernel is not built here" if name == "native" else None
+
+
+def choose(name: str, device: torch.device, dtype: torch.dtype) -> str:
+    """The kernel that runs when `name` is asked for: `auto` takes torch on CUDA and eager elsewhere.
+
+    Raises:
+        TypeError: dtype is neither float32 nor float64.
+        ValueError: no kernel has that name, or the one asked for cannot serve here.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"the LSTM runs in float32 or float64, not in {dtype}; under autocast it casts to float32.")
+    if name == "auto":
+        return "torch" if device.type == "cuda" else "eager"
+    reason = available(name)
+    if reason is not None:
+        serving = [other for other in NAMES if available(other) is None]
+        raise ValueError(f"kernel '{name}' cannot serve: {reason}. What can: auto, {', '.join(serving)}.")
+    return name
+
+
+def describe(name: str, device: torch.device, dtype: torch.dtype) -> str:
+    """One phrase for a log: the kernel and the library that computes its products."""
+    if name == "torch":
+        return "torch (cuDNN)" if device.type == "cuda" and torch.backends.cudnn.is_available() else "torch"
+    return f"{name} ({describe_products(device, dtype)})"

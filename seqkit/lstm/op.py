@@ -1,0 +1,175 @@
+"""The LSTM layer as one operator of torch, `seqkit::lstm_layer`, with its gradient as a second one.
+
+To autograd, `torch.compile` and `torch.export` a layer over a whole batch is one node; what runs inside is a kernel
+chosen by name (`kernels.py`). Under autocast the operator casts its inputs to float32.
+
+Shapes: N real steps, T time steps, B rows of the state, I inputs, H hidden, D directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqkit.lstm import kernels
+from seqkit.lstm.eager import Saved
+
+
+@torch.library.custom_op("seqkit::lstm_layer", mutates_args=())
+def lstm_layer(
+    data: Tensor,
+    batch_sizes: Tensor,
+    weights: Sequence[Tensor],
+    h_0: Tensor,
+    c_0: Tensor,
+    kernel: str,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Run one layer, in one or both directions, over a packed batch.
+
+    Args:
+        data: (N, I) float32 or float64, in packed order.
+        batch_sizes: (T,) int64 on the CPU.
+        weights: of each direction weight_ih (4H, I), weight_hh (4H, H), bias_ih (4H,), bias_hh (4H,).
+        h_0: (D, B, H), rows in sorted order; rows from batch_sizes[0] on have no steps.
+        c_0: (D, B, H), likewise.
+        kernel: "eager" (or another that `kernels.behind_op` knows).
+        save: keep what backward needs; without it backward is an error.
+
+    Returns:
+        output (N, D * H); h_n and c_n (D, B, H), the initial state where a row has no steps; and for backward, empty
+        unless `save`: gates (D, N, 4H), cells and tanh(cells) (D, N, H).
+    """
+    output, h_n, c_n, saved = kernels.behind_op(kernel).forward(
+        data.contiguous(), batch_sizes, [w.contiguous() for w in weights], h_0.contiguous(), c_0.contiguous()
+    )
+    if not save:
+        return output, h_n, c_n, data.new_empty(0), data.new_empty(0), data.new_empty(0)
+    return output, h_n, c_n, saved.gates, saved.cells, saved.tanh_cells
+
+
+@lstm_layer.register_fake
+def _(
+    data: Tensor, batch_sizes: Tensor, weights: Sequence[Tensor], h_0: Tensor, c_0: Tensor, kernel: str, save: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    (directions, rows, hidden), steps = h_0.shape, data.shape[0]
+    output = data.new_empty(steps, directions * hidden)
+    h_n, c_n = data.new_empty(directions, rows, hidden), data.new_empty(directions, rows, hidden)
+    if not save:
+        return output, h_n, c_n, data.new_empty(0), data.new_empty(0), data.new_empty(0)
+    gates = data.new_empty(directions, steps, 4 * hidden)
+    return output, h_n, c_n, gates, data.new_empty(directions, steps, hidden), data.new_empty(directions, steps, hidden)
+
+
+@torch.library.custom_op("seqkit::lstm_layer_backward", mutates_args=())
+def lstm_layer_backward(
+    grad_output: Tensor | None,
+    grad_h_n: Tensor | None,
+    grad_c_n: Tensor | None,
+    data: Tensor,
+    batch_sizes: Tensor,
+    weights: Sequence[Tensor],
+    h_0: Tensor,
+    c_0: Tensor,
+    output: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    tanh_cells: Tensor,
+    kernel: str,
+    data_needs_grad: bool,
+) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
+    """The gradients of `lstm_layer` with respect to data (empty unless asked for), weights, h_0 and c_0.
+
+    Args:
+        grad_output: (N, D * H), or None where nothing depends on the output; so are the next two.
+        grad_h_n: (D, B, H).
+        grad_c_n: (D, B, H).
+        data: this and the others up to c_0, as `lstm_layer` had them.
+        batch_sizes: as above.
+        weights: as above.
+        h_0: as above.
+        c_0: as above.
+        output: this and the next three, as `lstm_layer` gave them.
+        gates: as above.
+        cells: as above.
+        tanh_cells: as above.
+        kernel: the one that ran forward.
+        data_needs_grad: whether to compute the gradient of data.
+    """
+    grad_data, grad_weights, grad_h_0, grad_c_0 = kernels.behind_op(kernel).backward(
+        (grad_output, grad_h_n, grad_c_n),
+        data.contiguous(),
+        batch_sizes,
+        [w.contiguous() for w in weights],
+        h_0.contiguous(),
+        c_0.contiguous(),
+        output,
+        Saved(gates, cells, tanh_cells),
+        data_needs_grad,
+    )
+    return data.new_empty(0) if grad_data is None else grad_data, grad_weights, grad_h_0, grad_c_0
+
+
+@lstm_layer_backward.register_fake
+def _(
+    grad_output: Tensor | None,
+    grad_h_n: Tensor | None,
+    grad_c_n: Tensor | None,
+    data: Tensor,
+    batch_sizes: Tensor,
+    weights: Sequence[Tensor],
+    h_0: Tensor,
+    c_0: Tensor,
+    output: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    tanh_cells: Tensor,
+    kernel: str,
+    data_needs_grad: bool,
+) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
+    grad_data = data.new_empty(data.shape) if data_needs_grad else data.new_empty(0)
+    return grad_data, [w.new_empty(w.shape) for w in weights], h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    data, batch_sizes, weights, h_0, c_0, kernel, save = inputs
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*output[3:])
+    ctx.kernel, ctx.save = kernel, save
+    if save:
+        result, _, _, gates, cells, tanh_cells = output
+        ctx.save_for_backward(data, batch_sizes, h_0, c_0, result, gates, cells, tanh_cells, *weights)
+
+
+def _backward(
+    ctx: Any, grad_output: Tensor | None, grad_h_n: Tensor | None, grad_c_n: Tensor | None, *_: Tensor | None
+) -> tuple[Any, ...]:
+    if not ctx.save:
+        raise ValueError("seqkit::lstm_layer ran with save=False, so it cannot go backward.")
+    data, batch_sizes, h_0, c_0, result, gates, cells, tanh_cells, *weights = ctx.saved_tensors
+    data_needs_grad = ctx.needs_input_grad[0]
+    grad_data, grad_weights, grad_h_0, grad_c_0 = lstm_layer_backward(
+        grad_output,
+        grad_h_n,
+        grad_c_n,
+        data,
+        batch_sizes,
+        weights,
+        h_0,
+        c_0,
+        result,
+        gates,
+        cells,
+        tanh_cells,
+        ctx.kernel,
+        data_needs_grad,
+    )
+    return grad_data if data_needs_grad else None, None, grad_weights, grad_h_0, grad_c_0, None, None
+
+
+lstm_layer.register_autograd(_backward, setup_context=_setup_context)
+for _device in ("cpu", "cuda"):
+    torch.library.register_autocast("seqkit::lstm_layer", _device, torch.float32)

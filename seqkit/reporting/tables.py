@@ -1,0 +1,99 @@
+"""The description of a data set: what it holds, as it is kept in a run, and the table that people see."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_LABELS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One part of a data set."""
+
+    origin: str
+    """Where it comes from."""
+    examples: int
+    """How many examples."""
+    length: Mapping[str, float]
+    """Real steps of an example: min, median, p95, max, sum; empty where there is none."""
+    labels: Mapping[str, int]
+    """Label -> how many; empty for a task without labels."""
+    left_out: Mapping[str, int]
+    """Reason -> how many were left out."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Examples that stand twice: in two parts (`first` and `second` differ), or within one."""
+
+    first: str
+    second: str
+    count: int
+    """Examples of `second` that stand in `first` too; within one part, examples beyond the first of their kind."""
+    places: Sequence[tuple[str, str]]
+    """A few of them, by where both stand."""
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What was found in a data set before training."""
+
+    unit: str
+    """What a length counts, e.g. tokens."""
+    splits: Mapping[str, SplitReport]
+    duplicates: Sequence[Duplicates] = field(default_factory=tuple)
+    warnings: Sequence[str] = field(default_factory=tuple)
+    """What the user should know, a sentence each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return dataclasses.asdict(self)
+
+
+def data_table(report: DataReport) -> RenderableType:
+    """A report for the terminal: a table of the parts, then what was left out, duplicates and warnings."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="data", title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("part")
+    table.add_column("examples", justify="right")
+    table.add_column(f"{report.unit}: min / median / p95 / max", justify="right")
+    if any(split.labels for split in report.splits.values()):
+        table.add_column("labels")
+    table.add_column("from", overflow="fold")
+    for name, split in report.splits.items():
+        # Text, not markup: a label or a path can hold [brackets].
+        cells = [name, f"{split.examples:,}", _lengths(split.length)]
+        if len(table.columns) == 5:
+            cells.append(_labels(split.labels))
+        table.add_row(*(Text(cell) for cell in [*cells, split.origin]))
+    lines = [Text(line, style="dim") for line in _left_out(report)]
+    lines += [Text(f"warning: {line}", style="yellow") for line in report.warnings]
+    return Group(table, *lines)
+
+
+def _lengths(length: Mapping[str, float]) -> str:
+    return " / ".join(f"{length[name]:,.0f}" for name in ("min", "median", "p95", "max")) if length else "-"
+
+
+def _labels(labels: Mapping[str, int]) -> str:
+    shown = [f"{name} {count:,}" for name, count in list(labels.items())[:_LABELS_SHOWN]]
+    more = len(labels) - len(shown)
+    return ", ".join(shown) + (f", and {more} more" if more else "")
+
+
+def _left_out(report: DataReport) -> list[str]:
+    return [
+        f"{name}: {count:,} left out: {reason}"
+        for name, split in report.splits.items()
+        for reason, count in split.left_out.items()
+    ]

@@ -1,0 +1,62 @@
+"""One real batch through everything: data, forward, backward, evaluation, decoding. Nothing is left behind."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from seqkit.data.items import Items
+from seqkit.evaluation import predict
+from seqkit.recipe import Recipe
+from seqkit.reporting.tables import data_table
+from seqkit.runs.folder import Run
+from seqkit.training.checkpoints import Checkpoints, Position
+from seqkit.training.log import MetricsLog
+from seqkit.training.machine import build_accelerator, compute_settings
+from seqkit.training.session import Prepared, build_trainer, kernels, prepare
+
+
+class _Silent:
+    """Watches the one step, and keeps its values."""
+
+    def __init__(self) -> None:
+        self.values: Mapping[str, float] = {}
+        self.metrics: Mapping[str, float] = {}
+
+    def step(self, position: Position, values: Mapping[str, float], fraction: float) -> None:
+        self.values = values
+
+    def evaluation(self, position: Position, metrics: Mapping[str, float], improved: bool) -> None:
+        self.metrics = metrics
+
+
+def dry_run(recipe: Recipe[Any], console: Console, *, init_from: Path | None = None) -> str:
+    """Run one batch through the real code of training, evaluation and decoding; returns a summary line."""
+    training = recipe.config.training.model_copy(update={"max_steps": 1, "warmup_steps": 0, "tensorboard": False})
+    recipe.config = recipe.config.model_copy(update={"training": training})
+    accelerator = build_accelerator(training)
+    prepared = prepare(recipe, console, init_from=init_from)
+    console.print(data_table(prepared.report))
+    few = _first(prepared.items["validation"], training.batch_examples)
+    prepared = Prepared(recipe, {**prepared.items, "validation": few}, prepared.report, prepared.fingerprints)
+    with tempfile.TemporaryDirectory() as folder, compute_settings(training, accelerator.device):
+        run = Run.create(Path(folder) / "run", {"recipe": {}, "state": "dry run"}, recipe.config)
+        recipe.save_frontend(run.frontend)
+        trainer = build_trainer(prepared, accelerator, Checkpoints(run), init_from, console)
+        watched = _Silent()
+        with MetricsLog(run.log) as log:
+            trainer.train(log, watched)
+        predictions = predict(recipe, [trainer.bare_model], _first(few, 1), device=accelerator.device)
+    answer = recipe.answer(predictions[0], recipe.DecodeConfig())
+    return (
+        f"dry run: one step ({kernels(trainer.bare_model)}), loss {watched.values['loss']:.4f}, gradient norm "
+        f"{watched.values['grad_norm']:.4f}; {len(few)} examples evaluated; decoded: {answer.text}"
+    )
+
+
+def _first(items: Items, count: int) -> Items:
+    return Items(items.values[:count], items.lengths[:count], items.places[:count])

@@ -1,0 +1,75 @@
+"""The machine that a run is trained on: device, threads, reduced precision, and what a run records of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+import seqkit
+from seqkit.errors import ConfigError
+from seqkit.settings import TrainingConfig
+
+
+def build_accelerator(config: TrainingConfig) -> Accelerator:
+    """The accelerator for the device asked for. Raises ConfigError where this machine has no such device."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "auto": True}
+    if not there[config.device]:
+        found = ", ".join(name for name, present in there.items() if present and name != "auto")
+        raise ConfigError([f"training.device={config.device}: this machine has {found}."])
+    on_gpu = config.device != "cpu" and (there["cuda"] or there["mps"])
+    mixed = "bf16" if config.precision == "bf16" and on_gpu else "no"
+    accelerator = Accelerator(mixed_precision=mixed, cpu=not on_gpu)
+    if accelerator.num_processes > 1:
+        raise ConfigError([f"{accelerator.num_processes} processes were started; training runs in one process so far."])
+    return accelerator
+
+
+@contextmanager
+def compute_settings(config: TrainingConfig, device: torch.device) -> Iterator[None]:
+    """Threads and the precision of CPU matrix products, for the time of the body.
+
+    Raises ConfigError where bf16 is asked for and the CPU has no bfloat16 instructions: emulated, it would be slower.
+    """
+    threads, matmul = torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    if config.precision == "bf16" and device.type == "cpu":
+        if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+            raise ConfigError(["training.precision=bf16: this CPU has no bfloat16 instructions. Use float32."])
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.mkldnn.matmul.fp32_precision = matmul
+
+
+def environment(accelerator: Accelerator) -> dict[str, Any]:
+    """What a figure depends on besides the code: versions, device, threads."""
+    device = accelerator.device
+    return {
+        "seqkit": seqkit.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cpu": processor_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def processor_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 (a device file)
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except FileNotFoundError:  # not Linux
+        names = []
+    return names[0] if names else platform.processor()

@@ -1,0 +1,115 @@
+"""Optimizers and learning-rate schedules, from a `TrainingConfig`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from seqkit.settings import TrainingConfig
+
+
+def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimizer, with weight decay on matrices only: biases, norms and embeddings are spared."""
+    spared = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            (kept if parameter.ndim < 2 or id(parameter) in spared else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+    ]
+    betas = (config.beta1, config.beta2)
+    match config.optimizer:
+        case "adam":
+            return torch.optim.Adam(groups, lr=config.learning_rate, betas=betas, foreach=True)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, foreach=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, lr=config.learning_rate, momentum=config.momentum, foreach=True)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, foreach=True)
+
+
+@dataclass
+class Schedule:
+    """The learning rate of a step, as a function of the step and of the fraction of training that is done.
+
+    `scale` and `stale` are the memory of the plateau schedule; both are stored with the training state.
+    """
+
+    config: TrainingConfig
+    scale: float = 1.0
+    stale: int = 0
+
+    def learning_rate(self, step: int, fraction: float) -> float:
+        """The learning rate of the step numbered `step` (from 0), with `fraction` in [0, 1] of training done."""
+        config = self.config
+        warmup = min(1.0, (step + 1) / (config.warmup_steps + 1))
+        floor = config.final_learning_rate
+        match config.schedule:
+            case "constant":
+                shape = 1.0
+            case "linear":
+                shape = floor + (1.0 - floor) * (1.0 - fraction)
+            case "cosine":  # Loshchilov and Hutter 2017, one half-period
+                shape = floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * fraction))
+            case "plateau":
+                shape = self.scale
+        return config.learning_rate * warmup * shape
+
+    def evaluated(self, improved: bool) -> None:
+        """Tell the plateau schedule how an evaluation went."""
+        if self.config.schedule != "plateau":
+            return
+        self.stale = 0 if improved else self.stale + 1
+        if self.stale > self.config.plateau_patience:
+            self.scale = max(self.scale * self.config.plateau_factor, self.config.final_learning_rate)
+            self.stale = 0
+
+
+class AveragedWeights:
+    """An exponential moving average of a model's parameters.
+
+    The decay starts low and rises to `decay` as min(decay, (1 + n) / (10 + n)) after n updates, so that the first,
+    random weights are soon forgotten. Buffers are not averaged.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.names = [name for name, _ in model.named_parameters()]
+        self.parameters = [parameter for _, parameter in model.named_parameters()]
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the average towards the current weights."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(self.average, [parameter.detach() for parameter in self.parameters], 1.0 - decay)
+        self.updates += 1
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the model's weights with the average; a second call undoes the first."""
+        for parameter, average in zip(self.parameters, self.average, strict=True):
+            kept = parameter.detach().clone()
+            parameter.copy_(average)
+            average.copy_(kept)
+
+    def state_dict(self) -> dict[str, object]:
+        """The average and its count."""
+        return {"updates": self.updates, "average": dict(zip(self.names, self.average, strict=True))}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Continue from a stored average."""
+        average = state["average"]
+        assert isinstance(average, dict)
+        assert isinstance(state["updates"], int)
+        self.updates = state["updates"]
+        for name, tensor in zip(self.names, self.average, strict=True):
+            tensor.copy_(average[name])
