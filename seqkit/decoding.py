@@ -140,7 +140,7 @@ class Decoder:
 
     def options(self, options: Mapping[str, Any]) -> DecodeConfig:
         """The recipe's decoding options from keys and values; wrong ones are a ConfigError."""
-        return resolve(self.recipe.DecodeConfig, options, source="option")
+        return resolve(self.recipe.options_type, options, source="option")
 
     def stream(self, inputs: Iterable[Input], options: DecodeConfig, *, live: bool = False) -> Iterator[Decoded]:
         """Answer inputs in order, in chunks, so that memory stays bounded however many there are.

@@ -101,9 +101,9 @@ class Outcome:
 class Recipe(abc.ABC, Generic[RecipeConfigType]):
     """One task, from examples to answers. Subclass it in a file `recipe.py`; see `recipes/sentiment`."""
 
-    Config: ClassVar[type[RecipeConfig]]
+    config_type: ClassVar[type[RecipeConfig]]
     """The configuration class; its defaults are the recipe's defaults."""
-    DecodeConfig: ClassVar[type[DecodeConfig]] = DecodeConfig
+    options_type: ClassVar[type[DecodeConfig]] = DecodeConfig
     """What `seqkit decode` can be asked for."""
     version: ClassVar[int] = 1
     """Raised when a trained run of an older version can no longer be loaded."""

@@ -16,17 +16,17 @@ from seqkit.config import Config
 class LSTMConfig(Config):
     """The stacked LSTM; the fields are the arguments of `seqkit.lstm.StackedLSTM`."""
 
-    hidden_size: int = Field(256, ge=1)
+    hidden_size: int = Field(default=256, ge=1)
     """Units of one direction of one layer."""
-    num_layers: int = Field(1, ge=1)
+    num_layers: int = Field(default=1, ge=1)
     """Layers, each reading the output of the one below."""
     bidirectional: bool = True
     """Read the sequence in both directions; the output is twice as wide."""
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Dropout between layers, drawn anew for each value."""
-    locked_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    locked_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Variational dropout on each layer's input: one mask per sequence, kept over time (Gal and Ghahramani 2016)."""
-    weight_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    weight_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """DropConnect on the recurrent weights (Merity et al. 2017)."""
     residual: bool = False
     """Add a layer's input to its output where the sizes agree."""
@@ -36,71 +36,71 @@ class LSTMConfig(Config):
     """Initialisation of the weight matrices; `uniform` is torch.nn.LSTM's own."""
     cell: Literal["lstm", "rnn"] = "lstm"
     """The recurrent cell; `rnn` is a plain tanh cell, there to compare with."""
-    kernel: str = "auto"
+    kernel: Literal["auto", "eager", "native", "torch"] = "auto"
     """How the layer is computed: auto, eager, native or torch. One that cannot serve here is an error."""
 
 
 class TrainingConfig(Config):
     """The training loop: optimizer, schedule, clipping, batches, checkpoints."""
 
-    epochs: int = Field(10, ge=1)
+    epochs: int = Field(default=10, ge=1)
     """Passes over the training split."""
-    max_steps: int | None = Field(None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
     """Stop after so many optimizer steps, whatever `epochs` says."""
-    batch_tokens: int = Field(4096, ge=1)
+    batch_tokens: int = Field(default=4096, ge=1)
     """Real steps (tokens, frames) in a batch; batches are bucketed by length."""
-    batch_examples: int = Field(128, ge=1)
+    batch_examples: int = Field(default=128, ge=1)
     """Examples in a batch, at most."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients are summed before one optimizer step."""
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adamw"
     """The optimizer."""
-    learning_rate: float = Field(1e-3, gt=0.0)
+    learning_rate: float = Field(default=1e-3, gt=0.0)
     """Peak learning rate."""
-    weight_decay: float = Field(0.0, ge=0.0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
     """Weight decay; decoupled in adamw, an L2 penalty elsewhere. Biases and embeddings are spared."""
-    momentum: float = Field(0.9, ge=0.0, lt=1.0)
+    momentum: float = Field(default=0.9, ge=0.0, lt=1.0)
     """Momentum of sgd and rmsprop."""
-    beta1: float = Field(0.9, ge=0.0, lt=1.0)
+    beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
     """Decay of Adam's first moment."""
-    beta2: float = Field(0.999, ge=0.0, lt=1.0)
+    beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
     """Decay of Adam's second moment."""
-    clip_norm: float = Field(5.0, ge=0.0)
+    clip_norm: float = Field(default=5.0, ge=0.0)
     """Gradients are scaled down to this global norm (Pascanu et al. 2013); 0 switches clipping off."""
     schedule: Literal["constant", "linear", "cosine", "plateau"] = "constant"
     """After warm-up: keep the learning rate, let it fall to `final_learning_rate`, or cut it when validation stalls."""
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
     """Steps over which the learning rate rises from zero."""
-    final_learning_rate: float = Field(0.0, ge=0.0)
+    final_learning_rate: float = Field(default=0.0, ge=0.0)
     """What linear and cosine end at, as a fraction of `learning_rate`; plateau never cuts below it."""
-    plateau_factor: float = Field(0.5, gt=0.0, lt=1.0)
+    plateau_factor: float = Field(default=0.5, gt=0.0, lt=1.0)
     """What plateau multiplies the learning rate by."""
-    plateau_patience: int = Field(2, ge=0)
+    plateau_patience: int = Field(default=2, ge=0)
     """Evaluations without a better metric that plateau waits for."""
-    evaluate_steps: int | None = Field(None, ge=1)
+    evaluate_steps: int | None = Field(default=None, ge=1)
     """Optimizer steps between two evaluations (and checkpoints); by default one evaluation an epoch."""
-    early_stopping: int | None = Field(None, ge=1)
+    early_stopping: int | None = Field(default=None, ge=1)
     """Stop after so many evaluations in a row without a better metric."""
     metric: str | None = None
     """Validation metric that chooses the best checkpoint; by default the recipe's own."""
-    keep_best: int = Field(1, ge=1)
+    keep_best: int = Field(default=1, ge=1)
     """How many best checkpoints are kept; the final weights are their average."""
-    ema_decay: float = Field(0.0, ge=0.0, lt=1.0)
+    ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Decay of an exponential moving average of the weights, which evaluation then uses; 0 switches it off."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16` runs matrix products in bfloat16, weights and LSTM state staying float32: autocast on a GPU, oneDNN's
     reduced-precision products on a CPU (an error where the CPU has no bfloat16 instructions)."""
-    max_skipped: int = Field(20, ge=0)
+    max_skipped: int = Field(default=20, ge=0)
     """Batches with a non-finite loss or gradient that are skipped before training stops."""
-    workers: int = Field(0, ge=0)
+    workers: int = Field(default=0, ge=0)
     """Processes that prepare batches; 0 prepares them in the training process."""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """CPU threads of a training process; by default all cores."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes a GPU where there is one."""
     tensorboard: bool = False
     """Write TensorBoard event files beside the JSONL log (needs the extra `tensorboard`)."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Seed of every random choice of the run."""
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from seqkit.errors import ConfigError, nearest
 class Inner(Config):
     """Inner."""
 
-    rate: float = Field(1e-3, gt=0)
+    rate: float = Field(default=1e-3, gt=0)
     """A rate."""
     sizes: tuple[int, ...] = (1, 2)
     """Sizes."""
@@ -44,9 +44,7 @@ def test_overrides_are_parsed_by_the_type_of_their_field() -> None:
         {},
         parse_overrides(["inner.rate=2e-5", "language=no", "steps=30", "flag=yes", "inner.sizes=3,4", "names={0: a}"]),
     )
-    assert config == Outer(
-        inner=Inner(rate=2e-5, sizes=(3, 4)), language="no", steps=30, flag=True, names={"0": "a"}
-    )
+    assert config == Outer(inner=Inner(rate=2e-5, sizes=(3, 4)), language="no", steps=30, flag=True, names={"0": "a"})
 
 
 def test_yaml_scalars_stay_text_until_the_field_decides(tmp_path: Path) -> None:

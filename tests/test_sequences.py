@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any, cast
 
 import pytest
 import torch
@@ -145,7 +146,7 @@ def test_misuse_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="sum to 4"):
         x.replace(torch.zeros(3))
     with pytest.raises(TypeError, match="tuple"):
-        x.map(lambda data: (data, data))
+        x.map(cast(Any, lambda data: (data, data)))
     with pytest.raises(ValueError, match="at least 1 step"):
         x.chop(0)
     with pytest.raises(ValueError, match="without gaps"):

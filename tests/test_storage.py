@@ -13,7 +13,7 @@ from seqkit.errors import RunError
 
 
 def test_state_round_trip_keeps_types_and_bits(tmp_path: Path) -> None:
-    state = {
+    state: dict[str, Any] = {
         "numbers": [1, 2.5, True, None, "text"],
         "optimizer": {"state": {0: {"step": torch.tensor(3.0)}, 1: {"m": torch.randn(2, 3)}}, "groups": [{"lr": 0.1}]},
         "half": torch.randn(4).bfloat16(),
@@ -23,7 +23,7 @@ def test_state_round_trip_keeps_types_and_bits(tmp_path: Path) -> None:
     loaded = storage.load_state(tmp_path, "state")
     assert loaded["numbers"] == state["numbers"]
     assert set(loaded["optimizer"]["state"]) == {0, 1}
-    assert torch.equal(loaded["optimizer"]["state"][1]["m"], state["optimizer"]["state"][1]["m"])  # type: ignore[index]
+    assert torch.equal(loaded["optimizer"]["state"][1]["m"], state["optimizer"]["state"][1]["m"])
     assert torch.equal(loaded["half"], state["half"])
     assert loaded["empty"] == {}
     assert not any(path.suffix not in (".json", ".safetensors") for path in tmp_path.iterdir())

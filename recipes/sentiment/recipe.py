@@ -22,7 +22,7 @@ from seqkit.config import Config
 from seqkit.data.config import DataConfig
 from seqkit.data.items import Item
 from seqkit.data.splits import Split, load_file, load_splits, relabel
-from seqkit.errors import RunError
+from seqkit.errors import DataError, RunError
 from seqkit.frontends.embedding import TokenEmbedding
 from seqkit.frontends.text import TextFrontend, TokenizerConfig
 from seqkit.heads.classifier import (
@@ -63,28 +63,28 @@ class SentimentData(DataConfig):
 class SentimentModelConfig(Config):
     """From tokens to label scores."""
 
-    embedding_size: int = Field(128, ge=1)
+    embedding_size: int = Field(default=128, ge=1)
     """Size of a token's vector."""
-    word_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    word_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of tokens that training replaces by the unknown one."""
-    embedding_noise: float = Field(0.0, ge=0.0)
+    embedding_noise: float = Field(default=0.0, ge=0.0)
     """Standard deviation of Gaussian noise added to the vectors in training."""
-    embedding_dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    embedding_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the vocabulary whose vectors training drops from a batch (Merity et al. 2017)."""
     lstm: LSTMConfig = LSTMConfig(hidden_size=128)
     """The backbone."""
-    chop: int | None = Field(None, ge=1)
+    chop: int | None = Field(default=None, ge=1)
     """Read a long text in pieces of so many tokens, each from a zero state, and pool over all of them (Johnson and
     Zhang 2016); null reads it in one."""
     pool: tuple[PoolName, ...] = ("max", "mean")
     """What is taken from the outputs of all steps: any of last, mean, max, attention."""
-    dropout: float = Field(0.5, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Dropout before the classifier."""
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Probability that the target gives to all labels alike."""
-    class_weight_power: float = Field(0.0, ge=0.0, le=1.0)
+    class_weight_power: float = Field(default=0.0, ge=0.0, le=1.0)
     """Weigh a label by its frequency to the minus this: 0 not at all, 1 so that all labels count alike."""
-    length_weight_power: float = Field(0.0, ge=0.0)
+    length_weight_power: float = Field(default=0.0, ge=0.0)
     """Weigh a text by its tokens to this power: with phrases, whole sentences should count for more than words."""
 
 
@@ -159,8 +159,8 @@ class SentimentModel(nn.Module):
 class Sentiment(Recipe[SentimentConfig]):
     """Text classification; labels are whatever the data's label column holds."""
 
-    Config = SentimentConfig
-    DecodeConfig = SentimentDecode
+    config_type = SentimentConfig
+    options_type = SentimentDecode
     metric = "accuracy"
     sample = '"not bad at all, but far too long"'
     key_column = "text"
@@ -178,7 +178,7 @@ class Sentiment(Recipe[SentimentConfig]):
         """The splits, with renamed labels and, in train, the phrases."""
         data = self.config.data
         columns = {"text": data.text, "label": data.label}
-        splits = load_splits(data, columns, demo=demo_reviews)
+        splits = load_splits(data, columns, demo=demo_reviews, stratify="label")
         splits = {name: relabel(split, "label", data.label_names) for name, split in splits.items()}
         if data.phrases is not None:
             columns = {"text": data.phrase_text, "label": data.label}
@@ -222,8 +222,12 @@ class Sentiment(Recipe[SentimentConfig]):
 
     def prepare(self, example: Mapping[str, Any]) -> Item:
         """Token ids; the label's number, or -1 for a text to be decoded."""
-        label = self.labels.index(example["label"]) if "label" in example else -1
-        return {"ids": self.frontend.encode(example["text"]), "label": label, "text": example["text"]}
+        label = example.get("label")
+        if label is not None and label not in self.labels:
+            known = ", ".join(self.labels)
+            raise DataError(f"{example['place']}: the label '{label}' was not seen in training.", hint=f"Seen: {known}.")
+        number = -1 if label is None else self.labels.index(label)
+        return {"ids": self.frontend.encode(example["text"]), "label": number, "text": example["text"]}
 
     def augment(self, item: Item, rng: np.random.Generator) -> Item:
         """Another segmentation of the same text, with subword regularisation on."""

@@ -47,7 +47,7 @@ def _options(
 def main() -> None:
     """Run the command line: 0 done, 1 a fault of ours, 2 a mistake in what was given, 130 / 143 interrupted."""
     console = Console(stderr=True)
-    warnings.showwarning = lambda message, *_, **__: console.print(f"seqkit: warning: {message}", highlight=False)  # type: ignore[assignment]
+    warnings.showwarning = lambda message, *_, **__: console.print(f"seqkit: warning: {message}", highlight=False)
     try:
         app()
     except SeqkitError as error:

@@ -47,7 +47,7 @@ def decode(
     from seqkit.decoding import expand, load_run
 
     loaded = load_run(run, ensemble=ensemble or [], recipe=recipe, device=device)
-    arguments, settings = split_options(inputs or [], loaded.recipe.DecodeConfig)
+    arguments, settings = split_options(inputs or [], loaded.recipe.options_type)
     options = loaded.options(settings)
     if not arguments:
         raise InputError(

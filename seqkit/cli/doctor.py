@@ -87,8 +87,8 @@ def _compute() -> Iterator[tuple[str, str]]:
         yield "ok", "GPU: Apple (mps)"
     else:
         yield "--", "no GPU that torch can use; training runs on the CPU."
-    for name in kernels.KERNELS:
-        reason = kernels.unavailable(name)
+    for name in kernels.NAMES:
+        reason = kernels.available(name)
         yield ("ok", f"LSTM kernel '{name}'") if reason is None else ("--", f"LSTM kernel '{name}': {reason}")
 
 

@@ -48,7 +48,7 @@ def show(
 
     source, preset = find(reference)
     path = source.preset(preset or DEFAULT_PRESET)
-    config_type = load(source).Config
+    config_type = load(source).config_type
     config = resolve(config_type, read_yaml(path), source=str(path))
     typer.echo(f"# {source.name}/{path.stem}: {preset_summary(path)}")
     typer.echo(f"# recipe: {source.folder}")

@@ -94,7 +94,7 @@ def configure(reference: str, overrides: list[str], seed: int | None = None) -> 
         path = source.preset(preset)
         values, where = read_yaml(path), str(path)
     recipe_class = load(source)
-    recipe: Recipe[Any] = recipe_class(resolve(recipe_class.Config, values, settings, source=where))
+    recipe: Recipe[Any] = recipe_class(resolve(recipe_class.config_type, values, settings, source=where))
     return source, preset, recipe
 
 

@@ -7,7 +7,7 @@ spread over workers draws what it would have drawn otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +19,8 @@ _EXAMPLE = 2
 _POOL_BATCHES = 50
 
 
-class ExampleKey(NamedTuple):
+@dataclass(frozen=True)
+class ExampleKey:
     """What decides every random choice made for one example in one epoch."""
 
     seed: int

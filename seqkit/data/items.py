@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,7 @@ def prepare_all(
     values: list[Item] = []
     places: list[str] = []
     left_out: Counter[str] = Counter()
-    total = len(examples) if isinstance(examples, Sequence) or hasattr(examples, "__len__") else 0
+    total = len(examples) if isinstance(examples, Sized) else 0
     for number, example in enumerate(examples, 1):
         try:
             values.append(prepare(example))

@@ -42,7 +42,7 @@ class TokenizerConfig(Config):
     truncate: Literal["head", "tail", "head+tail"] = "head"
     """What stays of a longer text: its head, its tail, or a quarter from the head and the rest from the tail."""
     sampling_alpha: float = pydantic.Field(default=0.0, ge=0)
-    """Subword regularisation for unigram: draw segmentations by P ** alpha (Kudo 2018); 0.1 is free, 0.5 mild, 0 off."""
+    """Subword regularisation for unigram: draw segmentations by P ** alpha (Kudo 2018); 0.1 is free, 0 off."""
     merge_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
     """Subword regularisation for bpe: share of merges left out (Provilkov et al. 2020), e.g. 0.1; 0 is off."""
     fit_characters: int = pydantic.Field(default=10_000_000, ge=1)

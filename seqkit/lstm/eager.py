@@ -6,8 +6,8 @@ recurrent product; each weight's gradient is one product over all steps, after t
 loop side by side: the second reads every sequence from its end, so that the two have the same `batch_sizes` and share
 all elementwise work. Equations: `reference.py`; rows: `packing.py`; products: `products.py`.
 
-Shapes: N real steps, T time steps, B rows of the state, A = batch_sizes[0] of them that have a step, b rows at one step,
-I inputs, H hidden, D directions (1 or 2). Gates stand in torch.nn.LSTM's order: i, f, g (C~ in the equations), o.
+Shapes: N real steps, T time steps, B rows of the state, A = batch_sizes[0] of them that have a step, b rows at one
+step, I inputs, H hidden, D directions (1 or 2). Gates stand in torch.nn.LSTM's order: i, f, g (C~ in the equations), o.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _backward_loop(
     """
     sizes, hidden = packing.sizes, grad_c_0.shape[2]
     recurrent = [products.Recurrent(w.t(), grad_gates.shape[1]) for w in weights_hh]
-    by_gate = grad_gates.unflatten(2, (4, hidden))  # (D, N, 4, H)
+    by_gate = grad_gates.view(*grad_gates.shape[:2], 4, hidden)  # (D, N, 4, H)
     grad_ifg = _by_step(by_gate[:, :, :3], sizes)
     grad_f, grad_o = _by_step(by_gate[:, :, 1], sizes), _by_step(by_gate[:, :, 3], sizes)
     f = _by_step(saved.gates[:, :, hidden : 2 * hidden], sizes)
@@ -273,3 +273,13 @@ def _final(states: Tensor, initial: Tensor, packing: Packing) -> Tensor:
     """The last state of each row (D, B, H): of a row without steps, the initial one."""
     last = states.index_select(1, packing.last_rows)  # (D, A, H)
     return torch.cat([last, initial[:, packing.active :]], 1)
+
+
+def step(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Advance one direction by one step: x (B, I), h and c (B, H) -> the next h and c."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    gates = products.linear(x, weight_ih, bias_ih + bias_hh)  # (B, 4H)
+    gates += products.linear(h, weight_hh)
+    i, f, g, o = gates.chunk(4, 1)  # (B, H), as all below
+    c = (f.sigmoid_() * c).addcmul_(i.sigmoid_(), g.tanh_())
+    return o.sigmoid_() * c.tanh(), c

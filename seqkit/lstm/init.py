@@ -35,7 +35,7 @@ def initialise(weights: list[Tensor], hidden_size: int, init: str, forget_bias: 
             elif weight.dim() == 1:
                 weight.zero_()
             else:
-                for block in weight.split(hidden_size):
+                for block in torch.split(weight, hidden_size):
                     _draw(block, init)
         if forget_bias is not None and weights[2].shape[0] == 4 * hidden_size:
             weights[2][hidden_size : 2 * hidden_size] = forget_bias

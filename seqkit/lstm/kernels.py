@@ -84,5 +84,5 @@ def choose(name: str, device: torch.device, dtype: torch.dtype) -> str:
 def describe(name: str, device: torch.device, dtype: torch.dtype) -> str:
     """One phrase for a log: the kernel and the library that computes its products."""
     if name == "torch":
-        return "torch (cuDNN)" if device.type == "cuda" and torch.backends.cudnn.is_available() else "torch"
+        return "torch (cuDNN)" if device.type == "cuda" else "torch"
     return f"{name} ({describe_products(device, dtype)})"

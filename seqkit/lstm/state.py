@@ -21,9 +21,7 @@ class LSTMState:
     cell: Tensor
 
     @staticmethod
-    def zeros(
-        layers: int, batch_size: int, hidden_size: int, *, device: torch.device, dtype: torch.dtype
-    ) -> LSTMState:
+    def zeros(layers: int, batch_size: int, hidden_size: int, *, device: torch.device, dtype: torch.dtype) -> LSTMState:
         """The state before the first step: zeros of (layers, batch_size, hidden_size), layers counting directions."""
         shape = (layers, batch_size, hidden_size)
         return LSTMState(torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype))

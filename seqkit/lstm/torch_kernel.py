@@ -3,8 +3,8 @@
 It takes and gives what the op of `op.py` does, so that a layer can run either, and it is the peer that benchmarks
 measure against. The vanilla RNN runs here alone.
 
-Shapes: N real steps, T time steps, B rows of the state, A = batch_sizes[0] of them that have a step, I inputs, H hidden,
-D directions.
+Shapes: N real steps, T time steps, B rows of the state, A = batch_sizes[0] of them that have a step, I inputs,
+H hidden, D directions.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def lstm_layer(
         output (N, D * H), h_n and c_n (D, B, H).
     """
     if data.shape[0] == 0:
-        return _without_steps(data, h_0), h_0.clone(), c_0.clone()
+        return _without_steps(data, weights, h_0), h_0.clone(), c_0.clone()
     active = int(batch_sizes[0])
     with torch.autocast(data.device.type, enabled=False):
-        output, h_n, c_n = torch._VF.lstm(  # type: ignore[attr-defined]
+        output, h_n, c_n = torch._VF.lstm(
             data.to(h_0.dtype),
             batch_sizes,
             (h_0[:, :active].contiguous(), c_0[:, :active].contiguous()),
@@ -59,10 +59,10 @@ def rnn_layer(data: Tensor, batch_sizes: Tensor, weights: list[Tensor], h_0: Ten
         output (N, D * H) and h_n (D, B, H).
     """
     if data.shape[0] == 0:
-        return _without_steps(data, h_0), h_0.clone()
+        return _without_steps(data, weights, h_0), h_0.clone()
     active = int(batch_sizes[0])
     with torch.autocast(data.device.type, enabled=False):
-        output, h_n = torch._VF.rnn_tanh(  # type: ignore[attr-defined]
+        output, h_n = torch._VF.rnn_tanh(
             data.to(h_0.dtype),
             batch_sizes,
             h_0[:, :active].contiguous(),
@@ -76,6 +76,7 @@ def rnn_layer(data: Tensor, batch_sizes: Tensor, weights: list[Tensor], h_0: Ten
     return output, torch.cat([h_n, h_0[:, active:]], 1)
 
 
-def _without_steps(data: Tensor, h_0: Tensor) -> Tensor:
-    """The output of a batch without steps, (0, D * H), still joined to what data came from."""
-    return h_0.new_zeros(0, h_0.shape[0] * h_0.shape[2]) + data.to(h_0.dtype).sum()
+def _without_steps(data: Tensor, weights: list[Tensor], h_0: Tensor) -> Tensor:
+    """The output of a batch without steps, (0, D * H); data and weights get gradients of zero from it, not none."""
+    joined = torch.stack([data.to(h_0.dtype).sum(), *(w.sum() for w in weights)]).sum()
+    return h_0.new_zeros(0, h_0.shape[0] * h_0.shape[2]) + joined

@@ -56,7 +56,7 @@ def recipe_source(run: Run, recipe_folder: str | None = None) -> RecipeSource:
 def load_recipe(run: Run, recipe_folder: str | None = None) -> Recipe[Any]:
     """The run's recipe with its stored configuration, front-end and calibration. Raises RunError or RecipeError."""
     recipe_class = load(recipe_source(run, recipe_folder))
-    config = resolve(recipe_class.Config, read_yaml(run.config_path), source=str(run.config_path))
+    config = resolve(recipe_class.config_type, read_yaml(run.config_path), source=str(run.config_path))
     recipe: Recipe[Any] = recipe_class(config)
     try:
         recipe.load_frontend(run.frontend)

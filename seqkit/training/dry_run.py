@@ -51,7 +51,7 @@ def dry_run(recipe: Recipe[Any], console: Console, *, init_from: Path | None = N
         with MetricsLog(run.log) as log:
             trainer.train(log, watched)
         predictions = predict(recipe, [trainer.bare_model], _first(few, 1), device=accelerator.device)
-    answer = recipe.answer(predictions[0], recipe.DecodeConfig())
+    answer = recipe.answer(predictions[0], recipe.options_type())
     return (
         f"dry run: one step ({kernels(trainer.bare_model)}), loss {watched.values['loss']:.4f}, gradient norm "
         f"{watched.values['grad_norm']:.4f}; {len(few)} examples evaluated; decoded: {answer.text}"

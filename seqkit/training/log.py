@@ -71,4 +71,4 @@ def _writer(folder: Path) -> Any:
         raise ConfigError(
             ["training.tensorboard=true: TensorBoard is not installed. Install it: pip install 'seqkit[tensorboard]'."]
         ) from error
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))

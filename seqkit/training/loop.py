@@ -112,7 +112,7 @@ class Trainer:
 
     def _fraction(self) -> float:
         """How much of the training is done, in [0, 1]."""
-        epochs = (self.position.epoch + self.position.batch / max(1, len(self.batches))) / self.config.epochs
+        epochs: float = (self.position.epoch + self.position.batch / max(1, len(self.batches))) / self.config.epochs
         steps = self.position.step / self.config.max_steps if self.config.max_steps else 0.0
         return min(1.0, max(epochs, steps))
 

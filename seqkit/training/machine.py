@@ -30,24 +30,27 @@ def build_accelerator(config: TrainingConfig) -> Accelerator:
     return accelerator
 
 
+_mkldnn: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # made at import; stubs do not know it
+
+
 @contextmanager
 def compute_settings(config: TrainingConfig, device: torch.device) -> Iterator[None]:
     """Threads and the precision of CPU matrix products, for the time of the body.
 
     Raises ConfigError where bf16 is asked for and the CPU has no bfloat16 instructions: emulated, it would be slower.
     """
-    threads, matmul = torch.get_num_threads(), torch.backends.mkldnn.matmul.fp32_precision
+    threads, matmul = torch.get_num_threads(), _mkldnn.fp32_precision
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     if config.precision == "bf16" and device.type == "cpu":
         if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
             raise ConfigError(["training.precision=bf16: this CPU has no bfloat16 instructions. Use float32."])
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        _mkldnn.fp32_precision = "bf16"
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.backends.mkldnn.matmul.fp32_precision = matmul
+        _mkldnn.fp32_precision = matmul
 
 
 def environment(accelerator: Accelerator) -> dict[str, Any]:

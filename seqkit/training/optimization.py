@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from seqkit.frontends.embedding import TokenEmbedding
 from seqkit.settings import TrainingConfig
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """The optimizer, with weight decay on matrices only: biases, norms and embeddings are spared."""
-    spared = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    spared = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding | TokenEmbedding)}
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
     for parameter in model.parameters():

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
-from seqkit.data.check import DataReport, describe
+from seqkit.data.check import DataReport, check_labels, describe
 from seqkit.data.items import Items
 from seqkit.data.splits import fingerprint
 from seqkit.errors import DataError, InterruptedRun, RunError
@@ -57,10 +57,13 @@ def prepare(recipe: Recipe[Any], console: Console, *, fitted: bool = False, init
     if not fitted:
         with console.status("fitting the front-end"):
             recipe.fit(splits["train"], Run.open(init_from).frontend if init_from is not None else None)
+    if recipe.label_column is not None:
+        check_labels(splits, recipe.label_column)
     items: dict[str, Items] = {}
-    for name, split in splits.items():
+    for name, split in list(splits.items()):
         with counting(console, f"preparing {name}") as progress:
             items[name] = recipe.items(split, progress)
+        splits[name] = replace(split, left_out={**split.left_out, **items[name].left_out})
     for name in ("train", "validation"):
         if name not in items or not len(items[name]):
             raise DataError(f"There is no example to use in the {name} split.", hint=_reasons(items.get(name)))

@@ -1,0 +1,41 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from seqkit.recipe import Recipe
+from seqkit.runs.folder import Run
+
+TOY = Path(__file__).parent / "toy"
+
+# A test must not reach for the network, whatever the machine.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def toy() -> Callable[..., Recipe[Any]]:
+    """Make the toy recipe, with overrides such as `{"training.epochs": "2"}`."""
+    from seqkit.cli.train import configure
+
+    return lambda overrides=None: configure(str(TOY), [f"{k}={v}" for k, v in (overrides or {}).items()])[2]
+
+
+@pytest.fixture
+def train_toy(toy: Callable[..., Recipe[Any]], tmp_path: Path) -> Callable[..., Run]:
+    """Train the toy recipe into `tmp_path / name`."""
+    from seqkit.registry import find
+    from seqkit.training.session import train
+
+    def run(name: str = "run", overrides: dict[str, str] | None = None, **options: Any) -> Run:
+        settings: dict[str, Any] = {"preset": "demo", "overwrite": False, "init_from": None, **options}
+        console = Console(stderr=True, quiet=True)
+        return train(find(str(TOY))[0], toy(overrides), tmp_path / name, console=console, **settings)
+
+    return run

@@ -1,0 +1,249 @@
+"""The loop: accumulation, schedules, averaging, best weights, divergence, interruption and resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from seqkit.errors import ConfigError, DivergenceError, InterruptedRun, RunError
+from seqkit.recipe import Recipe
+from seqkit.runs.folder import Run
+from seqkit.settings import TrainingConfig
+from seqkit.storage import load_tensors, read_json
+from seqkit.training import session
+from seqkit.training.log import read_log
+from seqkit.training.loop import Trainer
+from seqkit.training.optimization import AveragedWeights, Schedule, build_optimizer
+from seqkit.training.seeds import stream_seed
+
+TrainToy = Callable[..., Run]
+QUIET = Console(quiet=True)
+EVERYTHING = {
+    "training.epochs": "4",
+    "training.batch_examples": "4",
+    "training.accumulate": "2",
+    "training.schedule": "plateau",
+    "training.plateau_patience": "0",
+    "training.ema_decay": "0.9",
+    "training.keep_best": "3",
+    "training.evaluate_steps": "3",
+    "training.warmup_steps": "5",
+}
+
+
+def test_a_run_learns_and_leaves_a_whole_folder(train_toy: TrainToy) -> None:
+    run = train_toy(overrides={"training.epochs": "20"})
+    names = {path.name for path in run.path.iterdir()}
+    assert names >= {"run.json", "config.yaml", "weights.safetensors", "data.json", "metrics.jsonl", "results.json"}
+    assert (run.path / "recipe" / "recipe.py").is_file()
+    assert (run.plots / "curves.png").stat().st_size > 10_000
+    assert read_json(run.path / "run.json")["state"] == "finished"
+    result = read_json(run.path / "results.json")["validation"]
+    assert result["metrics"]["accuracy"] > 0.9
+    low, high = result["interval"]["accuracy"]
+    assert low <= result["metrics"]["accuracy"] <= high
+    losses = [line["loss"] for line in read_log(run.log) if line["kind"] == "train"]
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+def test_same_seed_same_bits_other_seed_other_weights(train_toy: TrainToy) -> None:
+    first, second, other = train_toy("a"), train_toy("b"), train_toy("c", {"training.seed": "1"})
+    assert first.log.read_bytes() == second.log.read_bytes()
+    assert first.weights.read_bytes() == second.weights.read_bytes()
+    assert first.weights.read_bytes() != other.weights.read_bytes()
+
+
+def test_workers_give_the_same_bits(train_toy: TrainToy) -> None:
+    assert train_toy("a").log.read_bytes() == train_toy("b", {"training.workers": "2"}).log.read_bytes()
+
+
+def test_accumulated_batches_equal_one_big_batch(train_toy: TrainToy) -> None:
+    """Uneven ones too: 60 examples in batches of 8, two to a step, against batches of 16."""
+    settings = {"dropout": "0", "noise": "0", "training.epochs": "1", "training.optimizer": "sgd"}
+    small = train_toy("small", {**settings, "training.batch_examples": "60"})
+    whole = train_toy("whole", {**settings, "training.batch_examples": "7", "training.accumulate": "9"})
+    small_weights, whole_weights = load_tensors(small.weights), load_tensors(whole.weights)
+    for name, tensor in small_weights.items():
+        torch.testing.assert_close(tensor, whole_weights[name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 12])
+def test_interrupted_and_resumed_equals_uninterrupted(
+    train_toy: TrainToy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    whole = train_toy("whole", EVERYTHING)
+    _interrupt(monkeypatch, at_step=stop_at)
+    with pytest.raises(InterruptedRun) as caught:
+        train_toy("cut", EVERYTHING)
+    assert caught.value.exit_code == 130
+    monkeypatch.undo()
+    with (tmp_path / "cut" / "metrics.jsonl").open("a") as log:
+        log.write('{"kind": "train", "step": 99')  # what a crash after the checkpoint leaves in the log
+    run, _ = session.resume(tmp_path / "cut", recipe_folder=str(Path(__file__).parents[1] / "toy"), console=QUIET)
+    assert run.log.read_bytes() == whole.log.read_bytes()
+    assert run.weights.read_bytes() == whole.weights.read_bytes()
+    assert [path.name for path in sorted(run.checkpoints.iterdir())] != []
+
+
+def _interrupt(monkeypatch: pytest.MonkeyPatch, at_step: int) -> None:
+    """Raise SIGINT's flag after a step, as the handler would."""
+    original = Trainer._step
+
+    def step(self: Trainer, group: Any) -> None:
+        original(self, group)
+        if self.position.step == at_step:
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Trainer, "_step", step)
+
+
+def test_a_finished_run_is_not_resumed_and_a_taken_folder_not_overwritten(train_toy: TrainToy) -> None:
+    run = train_toy()
+    with pytest.raises(RunError, match="has finished"):
+        session.resume(run.path, recipe_folder=None, console=QUIET)
+    with pytest.raises(RunError, match="exists already"):
+        train_toy()
+    assert train_toy(overwrite=True, overrides={"training.seed": "3"}).info["seed"] == 3
+
+
+def test_overwrite_never_removes_what_is_not_a_run(train_toy: TrainToy, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match="not a run folder"):
+        train_toy(overwrite=True)
+    assert (tmp_path / "run" / "thesis.tex").read_text() == "years of work"
+
+
+def test_changed_data_is_not_resumed(
+    train_toy: TrainToy, toy: Callable[..., Recipe[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _interrupt(monkeypatch, at_step=2)
+    with pytest.raises(InterruptedRun):
+        train_toy("cut")
+    monkeypatch.undo()
+    config = tmp_path / "cut" / "config.yaml"
+    config.write_text(config.read_text().replace("examples: 60", "examples: 61"))
+    with pytest.raises(RunError, match="train data changed"):
+        session.resume(tmp_path / "cut", recipe_folder=str(Path(__file__).parents[1] / "toy"), console=QUIET)
+
+
+def test_a_locked_run_is_not_trained_twice(train_toy: TrainToy) -> None:
+    run = train_toy()
+    run.save(state="training")
+    folder = str(Path(__file__).parents[1] / "toy")
+    with run.lock(), pytest.raises(RunError, match="another process"):
+        session.resume(run.path, recipe_folder=folder, console=QUIET)
+
+
+def test_non_finite_batches_are_skipped_and_counted(train_toy: TrainToy) -> None:
+    run = train_toy(overrides={"data.poison": "1", "training.epochs": "2", "noise": "0"})
+    skipped = [line for line in read_log(run.log) if line["kind"] == "skipped"]
+    assert len(skipped) == 2
+    assert all("train:0" in line["places"] for line in skipped)
+    assert run.info["skipped_batches"] == 2
+    assert all(tensor.isfinite().all() for tensor in load_tensors(run.weights).values())
+
+
+def test_past_the_limit_training_stops_and_names_the_examples(train_toy: TrainToy) -> None:
+    with pytest.raises(DivergenceError, match=r"train:\d"):
+        train_toy(overrides={"data.poison": "60", "training.max_skipped": "2"})
+
+
+def test_early_stopping_and_best_weights(train_toy: TrainToy) -> None:
+    run = train_toy(overrides={"training.epochs": "50", "training.early_stopping": "2", "training.keep_best": "2"})
+    evaluations = [line for line in read_log(run.log) if line["kind"] == "validation"]
+    assert len(evaluations) < 50
+    values = [line["accuracy"] for line in evaluations]
+    assert max(values) not in values[-2:] or values.index(max(values)) < len(values) - 2
+    kept = {int(path.stem.removeprefix("best-")) for path in run.checkpoints.glob("best-*")}
+    by_value = sorted(evaluations, key=lambda line: -line["accuracy"])[:2]
+    assert len(kept) == 2
+    assert {line["accuracy"] for line in evaluations if line["step"] in kept} <= {line["accuracy"] for line in by_value}
+
+
+def test_final_weights_are_the_average_of_the_best(train_toy: TrainToy) -> None:
+    run = train_toy(overrides={"training.epochs": "6", "training.keep_best": "3"})
+    kept = [load_tensors(path) for path in run.checkpoints.glob("best-*")]
+    assert len(kept) == 3
+    for name, tensor in load_tensors(run.weights).items():
+        torch.testing.assert_close(tensor, torch.stack([weights[name] for weights in kept]).mean(dim=0))
+
+
+def test_an_unknown_metric_is_an_error(train_toy: TrainToy) -> None:
+    with pytest.raises(ConfigError, match=r"training\.metric=f2: this recipe measures accuracy, loss"):
+        train_toy(overrides={"training.metric": "f2"})
+
+
+def test_warm_start_takes_what_fits(train_toy: TrainToy) -> None:
+    first = train_toy("first")
+    second = train_toy("second", {"training.epochs": "1", "training.learning_rate": "1e-12"}, init_from=first.path)
+    for name, tensor in load_tensors(second.weights).items():
+        torch.testing.assert_close(tensor, load_tensors(first.weights)[name])
+
+
+def test_clipping_bounds_the_step(train_toy: TrainToy) -> None:
+    run = train_toy(overrides={"training.optimizer": "sgd", "training.momentum": "0", "training.clip_norm": "1e-9"})
+    start = train_toy("start", {"training.max_steps": "1", "training.learning_rate": "1e-12"})
+    for name, tensor in load_tensors(run.weights).items():
+        torch.testing.assert_close(tensor, load_tensors(start.weights)[name])
+    assert max(line["grad_norm"] for line in read_log(run.log) if line["kind"] == "train") > 1e-3
+
+
+def _rates(steps: int = 10, **settings: Any) -> list[float]:
+    schedule = Schedule(TrainingConfig(learning_rate=1.0, **settings))
+    return [schedule.learning_rate(step, step / steps) for step in range(steps)]
+
+
+def test_schedules() -> None:
+    assert _rates() == [1.0] * 10
+    assert _rates(schedule="linear")[5] == pytest.approx(0.5)
+    assert _rates(schedule="cosine")[5] == pytest.approx(0.5)
+    assert _rates(schedule="cosine", final_learning_rate=0.2)[5] == pytest.approx(0.6)
+    warm = _rates(warmup_steps=4)
+    assert warm[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    plateau = Schedule(TrainingConfig(learning_rate=1.0, schedule="plateau", plateau_patience=1, plateau_factor=0.5))
+    for improved in (True, False, False):
+        plateau.evaluated(improved)
+    assert plateau.learning_rate(9, 0.9) == 0.5
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "sgd"])
+def test_optimizers_spare_biases_and_embeddings(name: str) -> None:
+    model = torch.nn.Sequential(torch.nn.Embedding(5, 3), torch.nn.Linear(3, 2))
+    optimizer = build_optimizer(model, TrainingConfig(optimizer=name, weight_decay=0.1))  # type: ignore[arg-type]
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert [decay[id(p)] for p in model.parameters()] == [0.0, 0.1, 0.0]
+
+
+def test_moving_average_follows_its_formula() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(0.0)
+    average = AveragedWeights(model, 0.5)
+    model.weight.data.fill_(1.0)
+    average.update()  # decay (1 + 0) / (10 + 0)
+    assert average.average[0].item() == pytest.approx(0.9)
+    average.swap()
+    assert model.weight.item() == pytest.approx(0.9)
+    average.swap()
+    assert model.weight.item() == 1.0
+
+
+def test_streams_are_keyed_and_differ() -> None:
+    seeds = {stream_seed(s, purpose, k) for s in range(3) for purpose in ("model", "init") for k in range(3)}
+    assert len(seeds) == 18
+    assert stream_seed(1, "model", 2) == stream_seed(1, "model", 2)
+
+
+def test_the_log_is_plain_json_without_times(train_toy: TrainToy) -> None:
+    lines = [json.loads(line) for line in train_toy().log.read_text().splitlines()]
+    assert {line["kind"] for line in lines} == {"train", "validation"}
+    assert set(lines[0]) == {"kind", "step", "epoch", "tokens", "loss", "grad_norm", "learning_rate"}
