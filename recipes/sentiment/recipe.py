@@ -149,9 +149,9 @@ class SentimentModel(nn.Module):
         if self.chop is None:
             output, _ = self.lstm(embedded)
         else:
-            pieces, rows = embedded.chop(self.chop)
+            pieces, owners = embedded.chop(self.chop)
             output, _ = self.lstm(pieces)
-            output = output.join(rows, len(ids.lengths))
+            output = output.join(owners)
         scores: Tensor = self.classifier(output)
         return scores
 

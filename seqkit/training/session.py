@@ -226,8 +226,7 @@ def kernels(model: torch.nn.Module) -> str:
     """What computes the model's LSTM layers, for the log."""
     from seqkit.lstm import LSTMLayer
 
-    device = next(model.parameters()).device
-    found = {layer.kernel_used(device) for layer in model.modules() if isinstance(layer, LSTMLayer)}
+    found = {layer.kernel_used() for layer in model.modules() if isinstance(layer, LSTMLayer)}
     return f"kernel {', '.join(sorted(found))}" if found else "no LSTM layer"
 
 
