@@ -64,7 +64,7 @@ def expand(arguments: Sequence[str], recipe: Recipe[Any], stdin: BinaryIO | None
         path = Path(argument)
         if argument == "-":
             yield from _lines((stdin or sys.stdin.buffer), "stdin")
-        elif _exists(path) and path.is_dir():
+        elif _exists(path, argument) and path.is_dir():
             files = sorted(
                 file for file in path.rglob("*") if file.suffix.lower() in recipe.suffixes and file.is_file()
             )
@@ -72,7 +72,7 @@ def expand(arguments: Sequence[str], recipe: Recipe[Any], stdin: BinaryIO | None
                 yield Input(argument, argument, f"{argument}: no {' or '.join(recipe.suffixes)} file in this folder.")
             for file in files:
                 yield from _file(file, recipe)
-        elif _exists(path):
+        elif _exists(path, argument):
             yield from _file(path, recipe)
         elif _looks_like_path(argument, recipe):
             yield Input(argument, argument, f"{argument}: no such file.")
@@ -82,9 +82,9 @@ def expand(arguments: Sequence[str], recipe: Recipe[Any], stdin: BinaryIO | None
             yield Input(argument, "argument")
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: Path, argument: str) -> bool:
     try:
-        return path.exists()
+        return bool(argument.strip()) and path.exists()  # Path("") would be the working directory
     except (OSError, ValueError):  # a text too long for a name, or with a NUL byte, is no path
         return False
 

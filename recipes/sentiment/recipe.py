@@ -6,6 +6,7 @@ Tokens -> embedding -> stacked LSTM in both directions -> pooling -> classifier.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from seqkit.config import Config
 from seqkit.data.config import DataConfig
 from seqkit.data.items import Item
-from seqkit.data.splits import Split, load_file, load_splits, relabel
+from seqkit.data.splits import Split, find_file, load_file, load_splits, relabel
 from seqkit.errors import DataError, RunError
 from seqkit.frontends.embedding import TokenEmbedding
 from seqkit.frontends.text import TextFrontend, TokenizerConfig
@@ -182,7 +183,7 @@ class Sentiment(Recipe[SentimentConfig]):
         splits = {name: relabel(split, "label", data.label_names) for name, split in splits.items()}
         if data.phrases is not None:
             columns = {"text": data.phrase_text, "label": data.label}
-            phrases = relabel(load_file(data.phrases, data, columns), "label", data.phrase_label_names)
+            phrases = relabel(load_file(find_file(data, "phrases"), data, columns), "label", data.phrase_label_names)
             splits = {**splits, "train": add_phrases(splits["train"], phrases, splits["validation"])}
         return splits
 
@@ -197,13 +198,12 @@ class Sentiment(Recipe[SentimentConfig]):
     def fit(self, train: Split, inherit: Path | None = None) -> None:
         """Learn the tokens, the labels and their weights from the training texts."""
         if inherit is None:
-            self.frontend.fit(train.examples["text"])
+            self.frontend.fit(train.column("text"))
         else:
             self.frontend = TextFrontend.load(inherit)
-        counts: dict[str, int] = {}
-        for label in train.examples["label"]:
-            counts[label] = counts.get(label, 0) + 1
-        self.labels = sorted(counts)
+        counts = Counter(train.column("label"))
+        order = list(dict.fromkeys((self.config.data.label_names or {}).values()))  # as the preset lists them
+        self.labels = [label for label in order if label in counts] or sorted(counts)
         frequencies = np.array([counts[label] for label in self.labels])
         self.label_weights = class_weights(frequencies, self.config.model.class_weight_power)
 

@@ -82,6 +82,21 @@ def load_file(path: str | Path, config: DataConfig, columns: Mapping[str, str]) 
     return _from_file(Path(path).expanduser(), config, columns, group=False)
 
 
+def find_file(config: DataConfig, key: str) -> Path:
+    """A further file that the configuration names under `key`: below `path`, or where `load_splits` looks for others.
+
+    Raises DataError where it is in none of these places.
+    """
+    given = None if config.path is None else Path(config.path).expanduser()
+    roots = _roots() if given is None else [given if given.is_dir() else given.parent, Path()]
+    name: str = getattr(config, key)
+    for root in roots:
+        if (root / name).is_file():
+            return root / name
+    looked = " and ".join(str(root.absolute()) for root in roots)
+    raise DataError(f"data.{key}={name}: there is no such file in {looked}.", hint=f"Or do without: data.{key}=null.")
+
+
 def relabel(split: Split, column: str, names: Mapping[str, str] | None) -> Split:
     """Rename the values of a column; an example whose value has no name is left out and counted. None changes nothing.
 

@@ -124,7 +124,10 @@ class Subwords:
     def load(cls, folder: Path, config: TokenizerConfig) -> Self:
         """Read a model file. Raises RunError for one that is missing or damaged."""
         try:
-            return cls((folder / FILE).read_bytes(), config)
+            model = (folder / FILE).read_bytes()
+            if not model:  # which sentencepiece would take for "no model yet"
+                raise RuntimeError("the file is empty")
+            return cls(model, config)
         except OSError as error:
             raise RunError(f"{folder / FILE}: {error.strerror}.", hint="The run folder is not complete.") from error
         except RuntimeError as error:

@@ -144,7 +144,10 @@ class TextFrontend:
     def save(self, folder: Path) -> None:
         """Write the configuration (JSON) and the vocabulary to an existing folder."""
         self._units.save(folder)
-        write_json(folder / CONFIG_FILE, {"format": _FORMAT, "config": self.config.model_dump(mode="json")})
+        write_json(
+            folder / CONFIG_FILE,
+            {"format": _FORMAT, "vocab_size": self.vocab_size, "config": self.config.model_dump(mode="json")},
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -161,6 +164,10 @@ class TextFrontend:
             raise RunError(message, hint="The run is foreign or damaged.") from error
         loaded = cls(config)
         loaded._fitted = _loader(config)(folder)
+        size = stored.get("vocab_size")
+        if loaded.vocab_size != size:
+            message = f"{folder}: the tokenizer has {loaded.vocab_size} tokens, and was saved with {size}."
+            raise RunError(message, hint="The run is foreign or damaged.")
         return loaded
 
     @property

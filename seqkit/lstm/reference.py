@@ -1,7 +1,7 @@
 """The LSTM's equations, once, in plain PyTorch: to be read, and to test the kernels against. Slow; differentiable.
 
-For each step, with x_t the input, h and C the states, [h, x] the two side by side (Hochreiter and Schmidhuber 1997, with
-the forget gate of Gers et al. 2000; in the form of Goodfellow et al. 2016, section 10.10):
+For each step, with x_t the input, h and C the states, and [h, x] two vectors side by side (Hochreiter and Schmidhuber
+1997, with the forget gate of Gers et al. 2000):
 
     f   = sigmoid(W_f [h, x] + b_f)      forget gate
     i   = sigmoid(W_i [h, x] + b_i)      input gate

@@ -21,6 +21,7 @@ from seqkit.data.items import Items
 from seqkit.data.splits import fingerprint
 from seqkit.errors import DataError, InterruptedRun, RunError
 from seqkit.evaluation import evaluate, result_record
+from seqkit.lstm.layer import RecurrentLayer
 from seqkit.recipe import Recipe
 from seqkit.registry import RecipeSource
 from seqkit.reporting.curves import save_curves
@@ -224,10 +225,8 @@ def finish(run: Run, prepared: Prepared, trainer: Trainer, progress: TrainingPro
 
 def kernels(model: torch.nn.Module) -> str:
     """What computes the model's LSTM layers, for the log."""
-    from seqkit.lstm import LSTMLayer
-
-    found = {layer.kernel_used() for layer in model.modules() if isinstance(layer, LSTMLayer)}
-    return f"kernel {', '.join(sorted(found))}" if found else "no LSTM layer"
+    found = {layer.describe() for layer in model.modules() if isinstance(layer, RecurrentLayer)}
+    return f"kernel {', '.join(sorted(found))}" if found else "no recurrent layer"
 
 
 @dataclass

@@ -1,0 +1,174 @@
+"""The layer as an operator: gradients, schema, tracing, autocast, reuse of the graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqkit.lstm import LSTMLayer, LSTMState
+from seqkit.lstm.op import lstm_layer
+from seqkit.sequences import Sequences
+
+
+def arguments(lengths: list[int], directions: int, dtype: torch.dtype = torch.float64) -> tuple[Any, ...]:
+    """(data, batch_sizes, weights, h_0, c_0), leaves that need gradients."""
+    torch.manual_seed(0)
+    inputs, hidden = 3, 2
+    x = Sequences(torch.randn(sum(lengths), inputs, dtype=dtype), lengths)
+    weights = [
+        torch.randn(shape, dtype=dtype, requires_grad=True)
+        for _ in range(directions)
+        for shape in ((4 * hidden, inputs), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,))
+    ]
+    h_0, c_0 = (torch.randn(directions, len(lengths), hidden, dtype=dtype, requires_grad=True) for _ in range(2))
+    return x.data.requires_grad_(), x.batch_sizes, weights, h_0, c_0
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("lengths", [[3, 1, 0, 3], [2], [0]], ids=str)
+def test_gradcheck(lengths: list[int], directions: int) -> None:
+    data, batch_sizes, weights, h_0, c_0 = arguments(lengths, directions)
+
+    def run(data: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        return lstm_layer(data, batch_sizes, list(weights), h_0, c_0, "eager", True)[:3]
+
+    assert torch.autograd.gradcheck(run, (data, h_0, c_0, *weights))
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("save", [True, False])
+def test_opcheck(directions: int, save: bool) -> None:
+    data, batch_sizes, weights, h_0, c_0 = arguments([3, 1, 0, 3], directions, torch.float32)
+    if not save:  # as the layer calls it: without a graph
+        data, h_0, c_0 = (t.detach() for t in (data, h_0, c_0))
+        weights = [w.detach() for w in weights]
+    torch.library.opcheck(lstm_layer, (data, batch_sizes, weights, h_0, c_0, "eager", save))
+
+
+@pytest.mark.parametrize("kernel", ["eager", "torch"])
+def test_forward_forward_backward_backward(kernel: str) -> None:
+    """Two passes of one layer are open at once; each goes backward with what it saved itself."""
+    torch.manual_seed(1)
+    layer = LSTMLayer(4, 5, True, kernel=kernel)
+    first, second = (Sequences.from_list([torch.randn(n, 4) for n in lengths]) for lengths in ([3, 6], [8, 1, 2]))
+
+    def loss(x: Sequences) -> Tensor:
+        return layer(x)[0].data.square().sum()  # type: ignore[no-any-return]
+
+    alone = [torch.autograd.grad(loss(x), layer.weights()) for x in (first, second)]
+    losses = [loss(first), loss(second)]
+    together = [torch.autograd.grad(each, layer.weights()) for each in losses]
+    for one, other in zip(alone, together, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert torch.equal(a, b)
+
+
+def test_the_graph_can_be_kept_and_run_again() -> None:
+    torch.manual_seed(2)
+    layer = LSTMLayer(4, 5, kernel="eager")
+    loss = layer(Sequences.from_list([torch.randn(4, 4), torch.randn(2, 4)]))[0].data.square().sum()
+    once = torch.autograd.grad(loss, layer.weights(), retain_graph=True)
+    for a, b in zip(once, torch.autograd.grad(loss, layer.weights()), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("part", ["output", "hidden", "cell"])
+def test_a_loss_on_one_result_alone(part: str) -> None:
+    """The other results' gradients are then absent, not zeros."""
+    torch.manual_seed(3)
+    grads = []
+    layer = LSTMLayer(4, 5, True, kernel="eager").double()
+    for kernel in ("eager", "torch"):
+        layer.kernel = kernel
+        torch.manual_seed(4)
+        output, state = layer(Sequences.from_list([torch.randn(n, 4, dtype=torch.float64) for n in (3, 0, 5)]))
+        loss = {"output": output.data, "hidden": state.hidden, "cell": state.cell}[part].square().sum()
+        grads.append(torch.autograd.grad(loss, layer.weights()))
+    for a, b in zip(*grads, strict=True):
+        assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_without_saving_there_is_no_backward() -> None:
+    data, batch_sizes, weights, h_0, c_0 = arguments([2, 1], 1)
+    output, *_ = lstm_layer(data, batch_sizes, weights, h_0, c_0, "eager", False)
+    with pytest.raises(ValueError, match="save=False"):
+        output.sum().backward()
+
+
+def test_no_second_derivative() -> None:
+    data, batch_sizes, weights, h_0, c_0 = arguments([2, 1], 1)
+    output, *_ = lstm_layer(data, batch_sizes, weights, h_0, c_0, "eager", True)
+    (grad,) = torch.autograd.grad(output.square().sum(), data, create_graph=True)
+    with pytest.raises(RuntimeError, match="no autograd formula"):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize("kernel", ["eager", "torch"])
+def test_float32_under_autocast(kernel: str) -> None:
+    torch.manual_seed(5)
+    layer = LSTMLayer(4, 5, kernel=kernel)
+    x = Sequences.from_list([torch.randn(6, 4).bfloat16().float(), torch.randn(3, 4).bfloat16().float()])
+    plain, state = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = x.replace(x.data.bfloat16().requires_grad_())
+        cast, carried = layer(half)
+    assert cast.data.dtype == carried.hidden.dtype == torch.float32
+    assert torch.equal(cast.data, plain.data)
+    assert torch.equal(carried.cell, state.cell)
+    cast.data.sum().backward()
+    assert half.data.grad is not None
+    assert half.data.grad.dtype == torch.bfloat16
+
+
+def test_non_contiguous_inputs() -> None:
+    torch.manual_seed(6)
+    layer = LSTMLayer(4, 5, kernel="eager")
+    data, states = torch.randn(4, 7).t(), torch.randn(2, 5, 2, 1).permute(0, 3, 2, 1)
+    weights = [w.detach().t().contiguous().t().requires_grad_() for w in layer.recurrent_weights()]
+
+    def run(data: Tensor, h_0: Tensor, c_0: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        output, _ = layer(Sequences(data, [3, 4]), LSTMState(h_0, c_0), recurrent_weights=[weight])
+        return output.data, *torch.autograd.grad(output.data.square().sum(), [weight, *layer.weights()[:1]])
+
+    strided = run(data, *states, weights[0])
+    plain = run(data.contiguous(), *states.contiguous(), weights[0].detach().contiguous().requires_grad_())
+    for a, b in zip(strided, plain, strict=True):
+        assert torch.equal(a, b)
+
+
+class Reader(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = LSTMLayer(4, 5, True, kernel="eager")
+
+    def forward(self, data: Tensor, batch_sizes: Tensor, h_0: Tensor, c_0: Tensor) -> Tensor:
+        return lstm_layer(data, batch_sizes, self.layer.weights(), h_0, c_0, "eager", False)[0] * 2  # type: ignore[no-any-return]
+
+
+def test_export_sees_one_operator() -> None:
+    reader = Reader()
+    x = Sequences.from_list([torch.randn(3, 4), torch.randn(2, 4)])
+    state = torch.randn(2, 2, 5)
+    inputs = (x.data, x.batch_sizes, state, state)
+    with torch.no_grad():
+        program = torch.export.export(reader, inputs)
+        assert torch.equal(program.module()(*inputs), reader(*inputs))
+    assert "lstm_layer" in str(program.graph)
+
+
+def test_compile_traces_through_the_layer() -> None:
+    torch.manual_seed(7)
+    layer = LSTMLayer(4, 5, True, kernel="eager")
+    data, batch_sizes, weights, h_0, c_0 = arguments([3, 1], 1, torch.float32)
+
+    def loss(data: Tensor) -> Tensor:
+        return lstm_layer(data * 2, batch_sizes, weights, h_0, c_0, "eager", True)[0].square().sum()
+
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
+    assert torch.allclose(compiled(data), loss(data))
+    (got,), (expected,) = torch.autograd.grad(compiled(data), data), torch.autograd.grad(loss(data), data)
+    assert torch.allclose(got, expected)
+    assert layer.kernel_used() == "eager"
