@@ -208,7 +208,7 @@ def _sentence(config_type: type[Config], item: Any, places: Mapping[str, str], s
     path = [str(part) for part in item["loc"]]
     dotted = ".".join(path)
     place = next((text for key, text in places.items() if _same_branch(dotted, key)), None)
-    where = place if place is not None else f"{source}: {dotted}"
+    where = place if place is not None else f"{source}: {dotted}".removesuffix(": ")
     if item["type"] == "extra_forbidden":
         owner: type[Config] | None = config_type
         for part in path[:-1]:
@@ -216,14 +216,14 @@ def _sentence(config_type: type[Config], item: Any, places: Mapping[str, str], s
             owner = _config_type_of(field.annotation) if field is not None else None
         known = list(owner.model_fields) if owner is not None else []
         return f"{where}: there is no key '{path[-1]}' here. {nearest(path[-1], known)}"
-    message = str(item["msg"])
+    message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "literal_error":
         choices = [choice.strip("'") for choice in str(item["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
         return f"{where}: '{item['input']}' is not one of {', '.join(choices)}. {nearest(str(item['input']), choices)}"
     if item["type"] == "missing":
         return f"{where}: a value is needed. Set {dotted}=..."
     given = "" if place is not None or isinstance(item["input"], dict) else f" (it is '{item['input']}')"
-    return f"{where}: {message[:1].lower()}{message[1:].removeprefix('alue error, ')}{given}."
+    return f"{where}: {message[:1].lower()}{message[1:]}{given}."
 
 
 def _same_branch(one: str, other: str) -> bool:

@@ -169,7 +169,7 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
 
     def items(self, split: Split, progress: Callable[[int, int], None] | None = None) -> Items:
         """The split's items, by default one per example; a windowed or contiguous recipe cuts its own."""
-        return prepare_all(split.examples, self.prepare, self.length, progress)
+        return prepare_all(split, self.prepare, self.length, progress)
 
     def batches(self, items: Items, epoch: int) -> list[list[int]]:
         """Indices of the items of each training batch of an epoch, keyed by (seed, epoch)."""

@@ -184,7 +184,8 @@ class Sentiment(Recipe[SentimentConfig]):
         if data.phrases is not None:
             columns = {"text": data.phrase_text, "label": data.label}
             phrases = relabel(load_file(find_file(data, "phrases"), data, columns), "label", data.phrase_label_names)
-            splits = {**splits, "train": add_phrases(splits["train"], phrases, splits["validation"])}
+            held_out = [split for name, split in splits.items() if name != "train"]
+            splits = {**splits, "train": add_phrases(splits["train"], phrases, *held_out)}
         return splits
 
     def load_file(self, path: Path) -> Split:
@@ -198,7 +199,7 @@ class Sentiment(Recipe[SentimentConfig]):
     def fit(self, train: Split, inherit: Path | None = None) -> None:
         """Learn the tokens, the labels and their weights from the training texts."""
         if inherit is None:
-            self.frontend.fit(train.column("text"))
+            self.frontend.fit(train.column("text"), self.config.data.split_seed)
         else:
             self.frontend = TextFrontend.load(inherit)
         counts = Counter(train.column("label"))
@@ -225,7 +226,9 @@ class Sentiment(Recipe[SentimentConfig]):
         label = example.get("label")
         if label is not None and label not in self.labels:
             known = ", ".join(self.labels)
-            raise DataError(f"{example['place']}: the label '{label}' was not seen in training.", hint=f"Seen: {known}.")
+            raise DataError(
+                f"{example['place']}: the label '{label}' was not seen in training.", hint=f"Seen: {known}."
+            )
         number = -1 if label is None else self.labels.index(label)
         return {"ids": self.frontend.encode(example["text"]), "label": number, "text": example["text"]}
 

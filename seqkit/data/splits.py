@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The examples, read in blocks, which is far faster than one by one."""
+        for block in self.examples.iter(batch_size=1000):
+            for values in zip(*block.values(), strict=True):
+                yield dict(zip(block, values, strict=True))
 
     def column(self, name: str) -> list[str]:
         """The values of one column."""

@@ -66,13 +66,16 @@ class Subwords:
         """Train a model. Raises ConfigError where the texts cannot give `config.vocab_size` pieces."""
         import sentencepiece
 
+        from seqkit.frontends.text import DEFAULT_SIZE
+
         written = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=itertools.chain.from_iterable(map(_cut_long, texts)),
                 model_writer=written,
                 model_type=config.kind,
-                vocab_size=config.vocab_size,
+                vocab_size=config.vocab_size or DEFAULT_SIZE,
+                hard_vocab_limit=config.vocab_size is not None,
                 character_coverage=config.character_coverage,
                 byte_fallback=config.byte_fallback,
                 unk_id=0,
@@ -84,7 +87,7 @@ class Subwords:
                 minloglevel=_QUIET,
             )
         except RuntimeError as error:
-            raise _explained(str(error), config.vocab_size) from error
+            raise _explained(str(error), config.vocab_size or DEFAULT_SIZE) from error
         return cls(written.getvalue(), config)
 
     @property

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIG_FILE = "tokenizer.json"
+DEFAULT_SIZE = 8000
+"""Size of a vocabulary where none is asked for."""
 _FORMAT = 1
 
 
@@ -29,8 +31,9 @@ class TokenizerConfig(Config):
 
     kind: Literal["unigram", "bpe", "word", "char"] = "unigram"
     """unigram and bpe learn pieces of words; word takes words as given (between whitespace); char takes characters."""
-    vocab_size: int = pydantic.Field(default=8000, ge=2)
-    """Size of the vocabulary, <unk> included: exact for unigram and bpe, at most so many for word and char."""
+    vocab_size: int | None = pydantic.Field(default=None, ge=2)
+    """Size of the vocabulary, <unk> included: exact for unigram and bpe, at most so many for word and char; null for
+    8000, or as many as the texts give."""
     character_coverage: float = pydantic.Field(default=0.9995, gt=0, le=1)
     """Share of the characters of the training texts that unigram and bpe can write; the rarest rest is unknown."""
     byte_fallback: bool = False
@@ -105,7 +108,8 @@ class TextFrontend:
         if self.config.kind in ("word", "char"):
             from seqkit.frontends.vocabulary import Vocabulary
 
-            self._fitted = Vocabulary.fit(lowered, self.config.kind, self.config.vocab_size)
+            size = self.config.vocab_size or DEFAULT_SIZE
+            self._fitted = Vocabulary.fit(lowered, self.config.kind, size)
         else:
             from seqkit.frontends.subwords import Subwords, draw_texts
 
