@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import queue
+import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ import numpy as np
 
 from seqkit.config import resolve
 from seqkit.data.items import Items, Unusable
-from seqkit.errors import InputError, RunError
+from seqkit.errors import ConfigError, InputError, RunError
 from seqkit.evaluation import predict
 from seqkit.recipe import Answer, DecodeConfig, Recipe
 from seqkit.runs.folder import Run
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1024
 """Inputs that are read before they are answered."""
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ def expand(arguments: Sequence[str], recipe: Recipe[Any], stdin: BinaryIO | None
         path = Path(argument)
         if argument == "-":
             yield from _lines((stdin or sys.stdin.buffer), "stdin")
+        elif not _exists(path, argument) and not _writable(argument):
+            shown = argument.encode("utf-8", "replace").decode()
+            yield Input(shown, "argument", f"argument '{shown}': not UTF-8.")
         elif _exists(path, argument) and path.is_dir():
             files = sorted(
                 file for file in path.rglob("*") if file.suffix.lower() in recipe.suffixes and file.is_file()
@@ -89,10 +95,21 @@ def _exists(path: Path, argument: str) -> bool:
         return False
 
 
+def _writable(text: str) -> bool:
+    """Whether a text can be written: Python keeps an argument's bytes that are not UTF-8 as lone surrogates."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _looks_like_path(text: str, recipe: Recipe[Any]) -> bool:
     if any(character.isspace() for character in text):
         return False
-    return text.lower().endswith(recipe.suffixes) or text.startswith(("/", "./", "../", "~/"))
+    if text.lower().endswith(recipe.suffixes) or text.startswith(("/", "./", "../", "~/")):
+        return True
+    return "/" in text and _SUFFIX.fullmatch(Path(text).suffix) is not None
 
 
 def _file(path: Path, recipe: Recipe[Any]) -> Iterator[Input]:
@@ -107,15 +124,16 @@ def _file(path: Path, recipe: Recipe[Any]) -> Iterator[Input]:
 
 
 def _lines(file: BinaryIO, name: str) -> Iterator[Input]:
-    """The lines of a file as texts; a line that is not UTF-8 is a problem of its own, and the others go on."""
+    """The lines of a file as texts, a leading BOM dropped; one that is not UTF-8 is a problem, and the others go on."""
     for number, raw in enumerate(file, 1):
         place = f"{name}:{number}"
+        if number == 1:
+            raw = raw.removeprefix(codecs.BOM_UTF8)
         try:
             yield Input(raw.decode("utf-8").rstrip("\r\n"), place)
         except UnicodeDecodeError as error:
-            yield Input(
-                raw.decode("utf-8", "replace").rstrip("\r\n"), place, f"{place}: not UTF-8 at byte {error.start}."
-            )
+            problem = f"{place}: byte {error.start + 1} of the line (0x{raw[error.start]:02x}) is not UTF-8."
+            yield Input(raw.decode("utf-8", "replace").rstrip("\r\n"), place, problem)
 
 
 class Decoder:
@@ -214,13 +232,11 @@ def load_run(
 
     ensemble: more runs of the same recipe and front-end, whose probabilities are averaged with the first one's. recipe:
     the folder of a recipe of your own, for a run that was trained with one. device: "auto" takes a GPU where there is
-    one. Raises RunError or RecipeError.
+    one. Raises RunError or RecipeError, and ConfigError for a device that is not there.
     """
-    import torch
-
+    place = _device(device)
     run = Run.open(Path(path))
     loaded = load_recipe(run, recipe)
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     models = [load_model(run, loaded, place)]
     for other in ensemble:
         member = Run.open(Path(other))
@@ -231,6 +247,18 @@ def load_run(
             )
         models.append(load_model(member, load_recipe(member, recipe), place))
     return Decoder(run, loaded, models, place)
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if there["cuda"] else "cpu")
+    if not there.get(name, False):
+        found = ", ".join(device for device, present in there.items() if present)
+        raise ConfigError([f"device {name}: this machine has {found}; auto chooses."])
+    return torch.device(name)
 
 
 def _same_frontend(one: Path, other: Path) -> bool:

@@ -33,6 +33,10 @@ class DataError(SeqkitError):
     """A data file or data set that cannot be used; the message names the file, and the line or column."""
 
 
+class KernelError(SeqkitError, ValueError):
+    """An LSTM kernel that was asked for by name and cannot serve here; also a ValueError, for callers in Python."""
+
+
 class RecipeError(SeqkitError):
     """A recipe or preset that does not exist, or a recipe folder that cannot be loaded."""
 

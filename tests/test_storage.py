@@ -50,9 +50,14 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "state-1"
-    with pytest.raises(ValueError, match="crash"), storage.new_folder(path) as folder:
-        (folder / "a").write_text("half")
-        raise ValueError("crash")
+
+    def crash() -> None:
+        with storage.new_folder(path) as folder:
+            (folder / "a").write_text("half")
+            raise ValueError("crash")
+
+    with pytest.raises(ValueError, match="crash"):
+        crash()
     assert list(tmp_path.iterdir()) == []
     (tmp_path / ".partial-state-1").mkdir()  # what a killed process left
     (tmp_path / ".partial-state-1" / "rest").write_text("")

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import Field
-from seqkit.data.demo_reviews import demo_reviews
-from seqkit.data.phrases import add_phrases
 from torch import Tensor, nn
 
 from seqkit.config import Config
+from seqkit.data.check import check_labels
 from seqkit.data.config import DataConfig
+from seqkit.data.demo_reviews import demo_reviews
 from seqkit.data.items import Item
+from seqkit.data.phrases import add_phrases
 from seqkit.data.splits import Split, find_file, load_file, load_splits, relabel
 from seqkit.errors import DataError, RunError
 from seqkit.frontends.embedding import TokenEmbedding
@@ -34,6 +35,7 @@ from seqkit.heads.classifier import (
     classification_statistics,
     confusion_matrix,
 )
+from seqkit.heads.labels import Labels, order_labels
 from seqkit.heads.pooling import PoolName
 from seqkit.lstm import StackedLSTM
 from seqkit.recipe import Answer, DecodeConfig, Loss, Outcome, Recipe, RecipeConfig
@@ -53,6 +55,11 @@ class SentimentData(DataConfig):
     """Column with the label."""
     label_names: dict[str, str] | None = None
     """Names for labels, e.g. {"0": negative, "1": positive}; examples with another label are left out."""
+    test_label_names: dict[str, str] | None = None
+    """As label_names, for the test part where its labels are other ones; null where they are the same."""
+    fold: dict[str, str] | None = None
+    """Label -> answer, where training has finer labels than the answers, e.g. {very positive: positive, ...}; training
+    examples whose label has no answer are trained on all the same, in other parts they are left out."""
     phrases: str | None = None
     """A file of labelled phrases of the training texts, which are trained on too (a treebank's, for instance)."""
     phrase_text: str = "phrase"
@@ -77,6 +84,9 @@ class SentimentModelConfig(Config):
     chop: int | None = Field(default=None, ge=1)
     """Read a long text in pieces of so many tokens, each from a zero state, and pool over all of them (Johnson and
     Zhang 2016); null reads it in one."""
+    piece_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the pieces of a chopped text that training leaves out, one at least staying: so the label cannot hang on
+    one sentence, and an epoch takes less time."""
     pool: tuple[PoolName, ...] = ("max", "mean")
     """What is taken from the outputs of all steps: any of last, mean, max, attention."""
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
@@ -157,6 +167,14 @@ class SentimentModel(nn.Module):
         return scores
 
 
+def drop_pieces(ids: np.ndarray, size: int, rate: float, rng: np.random.Generator) -> np.ndarray:
+    """Ids (L,) without some of their consecutive pieces of `size`, each dropped with probability `rate`; one stays."""
+    pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
+    kept = rng.random(len(pieces)) >= rate
+    kept[rng.integers(len(pieces))] |= not kept.any()
+    return np.concatenate([piece for piece, keep in zip(pieces, kept, strict=True) if keep])
+
+
 class Sentiment(Recipe[SentimentConfig]):
     """Text classification; labels are whatever the data's label column holds."""
 
@@ -170,7 +188,7 @@ class Sentiment(Recipe[SentimentConfig]):
     def __init__(self, config: SentimentConfig) -> None:
         super().__init__(config)
         self.frontend = TextFrontend(config.tokenizer)
-        self.labels: list[str] = []
+        self.labels = Labels([])
         self.label_weights: np.ndarray = np.ones(0)
 
     # Data ------------------------------------------------------------------------------------------------------------
@@ -180,7 +198,10 @@ class Sentiment(Recipe[SentimentConfig]):
         data = self.config.data
         columns = {"text": data.text, "label": data.label}
         splits = load_splits(data, columns, demo=demo_reviews, stratify="label")
-        splits = {name: relabel(split, "label", data.label_names) for name, split in splits.items()}
+        names = {"test": data.test_label_names or data.label_names}
+        splits = {name: relabel(split, "label", names.get(name, data.label_names)) for name, split in splits.items()}
+        splits = {name: split if name == "train" else self._with_answers(split) for name, split in splits.items()}
+        check_labels(splits, "label", known=(data.fold or {}).values())
         if data.phrases is not None:
             columns = {"text": data.phrase_text, "label": data.label}
             phrases = relabel(load_file(find_file(data, "phrases"), data, columns), "label", data.phrase_label_names)
@@ -192,7 +213,12 @@ class Sentiment(Recipe[SentimentConfig]):
         """Labelled texts from a file."""
         data = self.config.data
         split = load_file(str(path), data, {"text": data.text, "label": data.label})
-        return relabel(split, "label", data.label_names)
+        return self._with_answers(relabel(split, "label", data.label_names))
+
+    def _with_answers(self, split: Split) -> Split:
+        """The examples whose label is an answer, or has one."""
+        fold = self.config.data.fold
+        return split if fold is None else relabel(split, "label", {**{name: name for name in fold.values()}, **fold})
 
     # Front-end -------------------------------------------------------------------------------------------------------
 
@@ -203,40 +229,45 @@ class Sentiment(Recipe[SentimentConfig]):
         else:
             self.frontend = TextFrontend.load(inherit)
         counts = Counter(train.column("label"))
-        order = list(dict.fromkeys((self.config.data.label_names or {}).values()))  # as the preset lists them
-        self.labels = [label for label in order if label in counts] or sorted(counts)
-        frequencies = np.array([counts[label] for label in self.labels])
+        names = order_labels(list(counts), self.config.data.label_names)
+        self.labels = Labels(names, self.config.data.fold)
+        frequencies = np.array([counts[name] for name in names])
         self.label_weights = class_weights(frequencies, self.config.model.class_weight_power)
 
     def save_frontend(self, folder: Path) -> None:
         """Write the tokenizer and the labels."""
         self.frontend.save(folder)
-        write_json(folder / "labels.json", {"labels": self.labels, "weights": self.label_weights.tolist()})
+        write_json(folder / "labels.json", {**self.labels.to_json(), "weights": self.label_weights.tolist()})
 
     def load_frontend(self, folder: Path) -> None:
         """Read the tokenizer and the labels."""
         self.frontend = TextFrontend.load(folder)
         stored = read_json(folder / "labels.json")
-        self.labels, self.label_weights = list(stored["labels"]), np.array(stored["weights"])
-        if len(self.labels) != len(self.label_weights):
+        self.labels = Labels(list(stored["labels"]), stored["fold"])
+        self.label_weights = np.array(stored["weights"])
+        if len(self.labels.names) != len(self.label_weights):
             raise RunError(f"{folder / 'labels.json'}: labels and weights do not fit.", hint="The run is damaged.")
 
     def prepare(self, example: Mapping[str, Any]) -> Item:
-        """Token ids; the label's number, or -1 for a text to be decoded."""
+        """Token ids, and the numbers of the label and of its answer, -1 for what is not known."""
         label = example.get("label")
-        if label is not None and label not in self.labels:
-            known = ", ".join(self.labels)
+        number = -1 if label is None else self.labels.number(label)
+        answer = -1 if label is None else self.labels.answer_number(label)
+        if label is not None and number < 0 and answer < 0:
+            known = ", ".join(self.labels.names)
             raise DataError(
                 f"{example['place']}: the label '{label}' was not seen in training.", hint=f"Seen: {known}."
             )
-        number = -1 if label is None else self.labels.index(label)
-        return {"ids": self.frontend.encode(example["text"]), "label": number, "text": example["text"]}
+        ids = self.frontend.encode(example["text"])
+        return {"ids": ids, "label": number, "answer": answer, "text": example["text"]}
 
     def augment(self, item: Item, rng: np.random.Generator) -> Item:
-        """Another segmentation of the same text, with subword regularisation on."""
-        if not self.config.tokenizer.sampling:
-            return item
-        return {**item, "ids": self.frontend.sample(item["text"], rng)}
+        """Another segmentation of the same text, with subword regularisation; only some pieces, with piece dropout."""
+        ids = self.frontend.sample(item["text"], rng) if self.config.tokenizer.sampling else item["ids"]
+        chop, rate = self.config.model.chop, self.config.model.piece_dropout
+        if chop is not None and rate and len(ids) > chop:
+            ids = drop_pieces(ids, chop, rate, rng)
+        return {**item, "ids": ids}
 
     def length(self, item: Item) -> int:
         """Tokens."""
@@ -255,7 +286,7 @@ class Sentiment(Recipe[SentimentConfig]):
 
     def build_model(self) -> SentimentModel:
         """The untrained network."""
-        return SentimentModel(self.config.model, self.frontend.vocab_size, self.frontend.unk_id, len(self.labels))
+        return SentimentModel(self.config.model, self.frontend.vocab_size, self.frontend.unk_id, len(self.labels.names))
 
     def loss(self, model: nn.Module, batch: Batch, carry: Any = None) -> Loss:
         """Weighted cross-entropy."""
@@ -269,14 +300,14 @@ class Sentiment(Recipe[SentimentConfig]):
     def predict(
         self, models: Sequence[nn.Module], batch: Batch, options: DecodeConfig | None = None
     ) -> list[np.ndarray]:
-        """Log-probabilities of the labels, an array (num_labels,) for each text; of several models, of their mean."""
+        """Log-probabilities of the answers, an array (answers,) for each text; of several models, of their mean."""
         log_probs_MBK = torch.stack([model(batch.ids).double().log_softmax(dim=1) for model in models])
         mean_BK = log_probs_MBK.logsumexp(dim=0) - np.log(len(models))
-        return list(mean_BK.cpu().numpy())
+        return list(self.labels.log_answers(mean_BK).cpu().numpy())
 
     def statistics(self, item: Item, prediction: np.ndarray) -> np.ndarray:
         """The text's cell of the confusion matrix, and its loss."""
-        return classification_statistics(item["label"], prediction)
+        return classification_statistics(item["answer"], prediction)
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
         """Accuracy, macro F1 and loss."""
@@ -289,8 +320,8 @@ class Sentiment(Recipe[SentimentConfig]):
     def answer(self, prediction: np.ndarray, options: DecodeConfig) -> Answer:
         """The likeliest label, and the probability of each."""
         probabilities = np.exp(prediction)
-        scores = {label: round(float(p), 6) for label, p in zip(self.labels, probabilities, strict=True)}
-        label = self.labels[int(prediction.argmax())]
+        scores = {label: round(float(p), 6) for label, p in zip(self.labels.answers, probabilities, strict=True)}
+        label = self.labels.answers[int(prediction.argmax())]
         shown = isinstance(options, SentimentDecode) and options.scores
         text = "\t".join([label, *(f"{name}={p:.4f}" for name, p in scores.items())]) if shown else label
         return Answer(text, {"label": label, "scores": scores})
@@ -299,7 +330,6 @@ class Sentiment(Recipe[SentimentConfig]):
         """The confusion matrix as a picture, and the texts that the model is most wrong about."""
         totals = sum(self.statistics(outcome.item, outcome.prediction) for outcome in outcomes)
         title = f"{split}: {len(outcomes)} texts"
-        picture = save_confusion(
-            confusion_matrix(np.asarray(totals)), self.labels, folder / f"confusion-{split}.png", title=title
-        )
-        return [picture, save_mistakes(outcomes, self.labels, folder / f"mistakes-{split}.tsv")]
+        answers, matrix = self.labels.answers, confusion_matrix(np.asarray(totals))
+        picture = save_confusion(matrix, answers, folder / f"confusion-{split}.png", title=title)
+        return [picture, save_mistakes(outcomes, answers, folder / f"mistakes-{split}.tsv")]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from seqkit.errors import ConfigError, InputError, nearest
 
@@ -26,7 +27,15 @@ Try:  seqkit decode RUN "not bad at all"  |  seqkit decode RUN reviews.txt --jso
 
 def register(app: typer.Typer) -> None:
     """Add the command. What it does not know itself is left to the recipe's own options."""
-    app.command("decode", epilog=EPILOG, context_settings={"ignore_unknown_options": True})(decode)
+    settings = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+    app.command("decode", cls=_DashedTexts, epilog=EPILOG, context_settings=settings)(decode)
+
+
+class _DashedTexts(TyperCommand):
+    """A command whose inputs may begin with a dash: only `-h` by itself asks for help, not the h of "- the film"."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--help" if argument == "-h" else argument for argument in args])
 
 
 def decode(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -32,11 +32,8 @@ def describe(
     """Describe the parts and check them against each other.
 
     `lengths` holds, for each part, the real steps of its prepared examples in `unit`; `key_column` tells by its value
-    (without surrounding whitespace) whether two examples are the same, None not at all. Raises DataError for a label
-    that training never sees.
+    (without surrounding whitespace) whether two examples are the same, None not at all.
     """
-    if label_column is not None:
-        check_labels(splits, label_column)
     reports = {
         name: SplitReport(
             split.origin, len(split), _summary(lengths.get(name, ())), _counts(split, label_column), split.left_out
@@ -48,18 +45,22 @@ def describe(
     return DataReport(unit, reports, duplicates, warnings)
 
 
-def check_labels(splits: Mapping[str, Split], label_column: str) -> None:
-    """Raises DataError if there are fewer than two labels, or another part has a label that training never sees."""
-    known = set(splits["train"].column(label_column))
-    if len(known) < 2:
+def check_labels(splits: Mapping[str, Split], label_column: str, *, known: Iterable[str] = ()) -> None:
+    """Raises DataError if there are fewer than two labels, or another part has a label that training never sees.
+
+    `known` are labels that other parts may have all the same, e.g. coarser ones.
+    """
+    seen = set(splits["train"].column(label_column))
+    if len(seen) < 2:
         hint = f"Check the column that '{label_column}' is read from."
-        raise DataError(f"{splits['train'].origin}: every training example has the label '{min(known)}'.", hint=hint)
+        raise DataError(f"{splits['train'].origin}: every training example has the label '{min(seen)}'.", hint=hint)
+    allowed = seen | set(known)
     for name, split in splits.items():
         for label, place in zip(split.column(label_column), split.column(PLACE), strict=True):
-            if label not in known:
+            if label not in allowed:
                 raise DataError(
                     f"{place}: the label '{label}' of the {name} part stands in no training example.",
-                    hint=f"{nearest(label, known)} Correct it, or add training examples with it.",
+                    hint=f"{nearest(label, allowed)} Correct it, or add training examples with it.",
                 )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from seqkit.errors import KernelError
 from seqkit.lstm import eager
 from seqkit.lstm.products import describe as describe_products
 
@@ -77,7 +78,7 @@ def choose(name: str, device: torch.device, dtype: torch.dtype) -> str:
     reason = available(name)
     if reason is not None:
         serving = [other for other in NAMES if available(other) is None]
-        raise ValueError(f"kernel '{name}' cannot serve: {reason}. What can: auto, {', '.join(serving)}.")
+        raise KernelError(f"kernel '{name}' cannot serve: {reason}.", hint=f"What can: auto, {', '.join(serving)}.")
     return name
 
 

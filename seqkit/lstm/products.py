@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 SMALL = 1 << 20  # multiply-adds below which oneDNN's overhead of about 20 microseconds a call costs more than it wins
-PACK_ROWS = 512  # rows that a weight must meet before packing it pays
+PACK_ROWS = 512  # rows that a weight must meet before packing it pays,
+PACK_STEPS = 16  # or steps of a few rows each: two to eight rows are twice as fast with a packed weight
 SUM_ROWS = 4096  # rows summed in one go by `transposed_product`; longer running sums in float32 lose accuracy
 
 
@@ -48,7 +49,7 @@ def _serves(device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _onednn(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, w, bias, "none", [], "")
+    product: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, w, bias, "none", [], "")
     return product
 
 
@@ -65,15 +66,17 @@ class Recurrent:
     Args:
         w: (G, K), any strides.
         rows: how many rows all steps together will bring.
+        steps: how many steps there will be.
     """
 
-    def __init__(self, w: Tensor, rows: int) -> None:
+    def __init__(self, w: Tensor, rows: int, steps: int) -> None:
         self.w_t = w.t()  # (K, G)
         self.w = w
         self.onednn = _serves(w.device, w.dtype)
-        if self.onednn and rows >= PACK_ROWS and w.numel() >= SMALL // 32:
+        pays = rows >= PACK_ROWS or (steps >= PACK_STEPS and rows >= 2 * steps)
+        if self.onednn and pays and w.numel() >= SMALL // 32:
             self.w = torch.ops.mkldnn._reorder_linear_weight(w, None)
-        self.least_rows = -(-SMALL // w.numel())
+        self.least_rows = max(2, -(-SMALL // w.numel()))  # one row is a stream of the weight through either library
 
     def product(self, x: Tensor) -> Tensor:
         """x (M, K) @ w^T -> (M, G)."""
@@ -93,7 +96,8 @@ def transposed_product(y: Tensor, x: Tensor) -> Tensor:
     """y (M, G)^T @ x (M, K) -> (G, K): the gradient of a weight, as one product over all rows."""
     if not _serves(x.device, x.dtype) or y.numel() * x.shape[1] < SMALL:
         return torch.mm(y.t(), x)
-    total = _onednn(y[:SUM_ROWS].t(), x[:SUM_ROWS].t())
+    # oneDNN copies a transposed first operand: x^T @ y, with the smaller one first, is 5 to 20 % faster than y^T @ x.
+    total = _onednn(x[:SUM_ROWS].t(), y[:SUM_ROWS].t())  # (K, G)
     for start in range(SUM_ROWS, x.shape[0], SUM_ROWS):
-        total += _onednn(y[start : start + SUM_ROWS].t(), x[start : start + SUM_ROWS].t())
-    return total
+        total += _onednn(x[start : start + SUM_ROWS].t(), y[start : start + SUM_ROWS].t())
+    return total.t().contiguous()

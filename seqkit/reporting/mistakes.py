@@ -14,7 +14,7 @@ _LONGEST_TEXT = 500
 
 
 class LabelledOutcome(Protocol):
-    """An evaluated example whose item has a `label` number and a `text`, and whose prediction is log-probabilities."""
+    """An evaluated example: its item has an `answer` number and a `text`, its prediction is log-probabilities."""
 
     @property
     def place(self) -> str: ...  # noqa: D102
@@ -28,11 +28,11 @@ class LabelledOutcome(Protocol):
 
 def save_mistakes(outcomes: Sequence[LabelledOutcome], labels: Sequence[str], path: Path, *, most: int = 100) -> Path:
     """Write the wrong answers as TSV, the most confident first: place, true and predicted label, both probabilities."""
-    wrong = [outcome for outcome in outcomes if int(outcome.prediction.argmax()) != outcome.item["label"]]
-    wrong.sort(key=lambda outcome: float(outcome.prediction[outcome.item["label"]]))
+    wrong = [outcome for outcome in outcomes if int(outcome.prediction.argmax()) != outcome.item["answer"] >= 0]
+    wrong.sort(key=lambda outcome: float(outcome.prediction[outcome.item["answer"]]))
     lines = ["place\tlabel\tpredicted\tp_label\tp_predicted\ttext"]
     for outcome in wrong[:most]:
-        true, predicted = outcome.item["label"], int(outcome.prediction.argmax())
+        true, predicted = outcome.item["answer"], int(outcome.prediction.argmax())
         text = " ".join(outcome.item["text"].split())[:_LONGEST_TEXT]
         probabilities = np.exp(outcome.prediction[[true, predicted]])
         lines.append(

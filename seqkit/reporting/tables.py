@@ -67,16 +67,15 @@ def data_table(report: DataReport) -> RenderableType:
     table.add_column("part")
     table.add_column("examples", justify="right")
     table.add_column(f"{report.unit}: min / median / p95 / max", justify="right")
-    if any(split.labels for split in report.splits.values()):
+    with_labels = any(split.labels for split in report.splits.values())
+    if with_labels:
         table.add_column("labels")
-    table.add_column("from", overflow="fold")
     for name, split in report.splits.items():
         # Text, not markup: a label or a path can hold [brackets].
         cells = [name, f"{split.examples:,}", _lengths(split.length)]
-        if len(table.columns) == 5:
-            cells.append(_labels(split.labels))
-        table.add_row(*(Text(cell) for cell in [*cells, split.origin]))
-    lines = [Text(line, style="dim") for line in _left_out(report)]
+        table.add_row(*(Text(cell) for cell in [*cells, *([_labels(split.labels)] if with_labels else [])]))
+    lines = [Text(f"{name}: {split.origin}", style="dim") for name, split in report.splits.items()]
+    lines += [Text(line, style="dim") for line in _left_out(report)]
     lines += [Text(f"warning: {line}", style="yellow") for line in report.warnings]
     return Group(table, *lines)
 

@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
-from seqkit.data.check import DataReport, check_labels, describe
+from seqkit.data.check import DataReport, describe
 from seqkit.data.items import Items
 from seqkit.data.splits import fingerprint
 from seqkit.errors import DataError, InterruptedRun, RunError
@@ -58,8 +58,6 @@ def prepare(recipe: Recipe[Any], console: Console, *, fitted: bool = False, init
     if not fitted:
         with console.status("fitting the front-end"):
             recipe.fit(splits["train"], Run.open(init_from).frontend if init_from is not None else None)
-    if recipe.label_column is not None:
-        check_labels(splits, recipe.label_column)
     items: dict[str, Items] = {}
     for name, split in list(splits.items()):
         with counting(console, f"preparing {name}") as progress:

@@ -152,4 +152,5 @@ class Toy(Recipe[ToyConfig]):
         """The sign."""
         assert isinstance(options, ToyDecode)
         label = "positive" if prediction > 0.5 else "negative"
-        return Answer(label.upper() if options.loud else label, {"label": label, "score": round(prediction, options.digits)})
+        text = label.upper() if options.loud else label
+        return Answer(text, {"label": label, "score": round(prediction, options.digits)})
