@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from seqkit.data.check import describe
+from seqkit.data.check import check_labels, describe
 from seqkit.data.splits import Split, make_split
 from seqkit.errors import DataError
 from seqkit.reporting.tables import DataReport, data_table
@@ -45,12 +45,13 @@ def test_the_description() -> None:
 def test_a_label_that_training_never_sees() -> None:
     splits = {"train": split("train", ["a", "b"], ["good", "bad"]), "test": split("test", ["c", "d"], ["bad", "godo"])}
     with pytest.raises(DataError, match=r"test.csv:3: the label 'godo' of the test part .*Did you mean 'good'"):
-        report(splits)
+        check_labels(splits, "label")
+    check_labels(splits, "label", known=["godo"])
 
 
 def test_one_label_only() -> None:
     with pytest.raises(DataError, match="every training example has the label 'x'"):
-        report({"train": split("train", ["a", "b"], ["x", "x"])})
+        check_labels({"train": split("train", ["a", "b"], ["x", "x"])}, "label")
 
 
 def test_imbalance_is_a_warning() -> None:
