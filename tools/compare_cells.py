@@ -86,9 +86,13 @@ def gradient_norms(model: Adder, x: Sequences, target: Tensor) -> list[float]:
         _, state = model.reader(Sequences(x_t, [1] * x.batch_size), state)
         states.append(state)
     loss = (model.answer(states[-1].hidden[0]).squeeze(1) - target).square().mean()
-    parts = [part for s in states for part in (s.hidden, s.cell)]
-    grads = torch.autograd.grad(loss, parts, allow_unused=True, materialize_grads=True)
-    return [torch.cat(pair).norm().item() for pair in zip(grads[::2], grads[1::2], strict=True)]
+    total = torch.zeros(len(states))  # (T,) squared norms
+    for parts in ([s.hidden for s in states], [s.cell for s in states]):
+        if parts[0].requires_grad:  # the cell of a vanilla RNN is constant
+            grads = torch.autograd.grad(loss, parts, retain_graph=True, allow_unused=True, materialize_grads=True)
+            total += torch.stack([grad.square().sum() for grad in grads])
+    norms: list[float] = total.sqrt().tolist()
+    return norms
 
 
 def train(cell: str, lag: int, options: argparse.Namespace) -> Result:

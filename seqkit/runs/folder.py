@@ -29,6 +29,7 @@ from seqkit.storage import disk_errors, read_json, write_bytes, write_json
 
 FORMAT = 1
 """Version of the layout; a run of a newer format is refused."""
+_RECIPE_KEYS = {"name", "version", "sha256", "built_in", "folder"}
 
 
 class Run:
@@ -78,12 +79,16 @@ class Run:
         if not (path / "run.json").is_file():
             raise RunError(f"{path} is not a run folder: it has no run.json.", hint="Name the folder that was trained.")
         info = read_json(path / "run.json")
-        if not isinstance(info, dict) or not isinstance(info.get("format"), int) or "recipe" not in info:
-            raise RunError(f"{path / 'run.json'}: not the description of a run.", hint="The run is damaged.")
+        foreign = RunError(f"{path / 'run.json'}: not the description of a run.", hint="The run is damaged.")
+        if not isinstance(info, dict) or not isinstance(info.get("format"), int):
+            raise foreign
         if info["format"] > FORMAT:
             raise RunError(
                 f"{path} has run format {info['format']}; this seqkit reads up to {FORMAT}.", hint="Upgrade seqkit."
             )
+        recipe = info.get("recipe")
+        if "state" not in info or not isinstance(recipe, dict) or not _RECIPE_KEYS <= recipe.keys():
+            raise foreign
         return cls(path, info)
 
     def save(self, **changes: Any) -> None:

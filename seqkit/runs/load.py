@@ -60,7 +60,7 @@ def load_recipe(run: Run, recipe_folder: str | None = None) -> Recipe[Any]:
     recipe: Recipe[Any] = recipe_class(config)
     try:
         recipe.load_frontend(run.frontend)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{run.frontend}: the front-end cannot be read: {error}.", hint="The run is damaged.") from error
     calibration = run.path / "calibration.json"
     if calibration.is_file():
