@@ -108,10 +108,14 @@ def test_nothing_to_evaluate_is_an_error(toy: Callable[..., Recipe[Any]]) -> Non
 
 def test_models_are_put_into_eval_mode_for_the_time_and_back_even_after_an_error() -> None:
     models = [torch.nn.Dropout(0.5).train(), torch.nn.Dropout(0.5).eval()]
-    with pytest.raises(RuntimeError, match="oh"), inference(models):
+
+    def fail() -> None:
         assert [model.training for model in models] == [False, False]
         assert torch.is_inference_mode_enabled()
         raise RuntimeError("oh")
+
+    with pytest.raises(RuntimeError, match="oh"), inference(models):
+        fail()
     assert [model.training for model in models] == [True, False]
     assert not torch.is_inference_mode_enabled()
 

@@ -24,7 +24,7 @@ PRESETS = sorted(ROOT.glob("recipes/*/*.yaml"))
 
 
 def _parameters(function: Any) -> list[str]:
-    """Each parameter as it is written, without annotations: "name", "name=default", and "*" before keyword-only ones."""
+    """Each parameter as it is written, without annotations: "name", "name=default", "*" before keyword-only ones."""
     shown = []
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and "*" not in shown:

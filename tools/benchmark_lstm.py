@@ -96,7 +96,7 @@ def once(forward: Callable[[], Tensor], grad: Tensor, leaves: list[Tensor], trai
         return
     for leaf in leaves:
         leaf.grad = None
-    forward().backward(grad)
+    torch.autograd.backward(forward(), grad)
 
 
 def measure(passes: dict[str, Callable[[], None]], repeats: int, seconds: float) -> dict[str, list[float]]:

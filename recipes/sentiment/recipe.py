@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from seqkit.data.items import Item
 from seqkit.data.phrases import add_phrases
 from seqkit.data.splits import Split, find_file, load_file, load_splits, relabel
 from seqkit.errors import DataError, RunError
+from seqkit.frontends.cooccurrence import cooccurrence_vectors
 from seqkit.frontends.embedding import TokenEmbedding
 from seqkit.frontends.text import TextFrontend, TokenizerConfig
 from seqkit.heads.classifier import (
@@ -44,6 +45,9 @@ from seqkit.reporting.mistakes import save_mistakes
 from seqkit.sequences import Sequences
 from seqkit.settings import LSTMConfig
 from seqkit.storage import read_json, write_json
+
+EMBEDDING_STD = 0.2
+"""Standard deviation of an embedding's values at the start."""
 
 
 class SentimentData(DataConfig):
@@ -73,6 +77,8 @@ class SentimentModelConfig(Config):
 
     embedding_size: int = Field(default=128, ge=1)
     """Size of a token's vector."""
+    embedding_init: Literal["normal", "cooccurrence"] = "normal"
+    """How the vectors start: at random, or from which tokens stand near each other in the training texts."""
     word_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of tokens that training replaces by the unknown one."""
     embedding_noise: float = Field(default=0.0, ge=0.0)
@@ -143,6 +149,7 @@ class SentimentModel(nn.Module):
             word_dropout=config.word_dropout,
             noise=config.embedding_noise,
             embedding_dropout=config.embedding_dropout,
+            init_std=EMBEDDING_STD,
         )
         self.lstm = StackedLSTM(config.embedding_size, **config.lstm.model_dump())
         directions = 2 if config.lstm.bidirectional else 1
@@ -168,8 +175,13 @@ class SentimentModel(nn.Module):
 
 
 def drop_pieces(ids: np.ndarray, size: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """Ids (L,) without some of their consecutive pieces of `size`, each dropped with probability `rate`; one stays."""
-    pieces = [ids[start : start + size] for start in range(0, len(ids), size)]
+    """Ids (L,), L > size, without some of their pieces of `size`, each dropped with probability `rate`; one stays.
+
+    Pieces begin at a random offset below `size`, so that no epoch cuts a text at the same places; what stands before
+    the offset is left out too.
+    """
+    offset = int(rng.integers(min(size, len(ids) - size + 1)))
+    pieces = [ids[start : start + size] for start in range(offset, len(ids), size)]
     kept = rng.random(len(pieces)) >= rate
     kept[rng.integers(len(pieces))] |= not kept.any()
     return np.concatenate([piece for piece, keep in zip(pieces, kept, strict=True) if keep])
@@ -190,6 +202,7 @@ class Sentiment(Recipe[SentimentConfig]):
         self.frontend = TextFrontend(config.tokenizer)
         self.labels = Labels([])
         self.label_weights: np.ndarray = np.ones(0)
+        self.start_vectors: Tensor | None = None
 
     # Data ------------------------------------------------------------------------------------------------------------
 
@@ -228,6 +241,15 @@ class Sentiment(Recipe[SentimentConfig]):
             self.frontend.fit(train.column("text"), self.config.data.split_seed)
         else:
             self.frontend = TextFrontend.load(inherit)
+        if self.config.model.embedding_init == "cooccurrence" and inherit is None:
+            self.start_vectors = cooccurrence_vectors(
+                self.frontend.encode_batch(train.column("text")),
+                self.frontend.vocab_size,
+                self.config.model.embedding_size,
+                unk_id=self.frontend.unk_id,
+                std=EMBEDDING_STD,
+                seed=self.config.training.seed,
+            )
         counts = Counter(train.column("label"))
         names = order_labels(list(counts), self.config.data.label_names)
         self.labels = Labels(names, self.config.data.fold)
@@ -286,7 +308,11 @@ class Sentiment(Recipe[SentimentConfig]):
 
     def build_model(self) -> SentimentModel:
         """The untrained network."""
-        return SentimentModel(self.config.model, self.frontend.vocab_size, self.frontend.unk_id, len(self.labels.names))
+        config, frontend = self.config.model, self.frontend
+        model = SentimentModel(config, frontend.vocab_size, frontend.unk_id, len(self.labels.names))
+        if self.start_vectors is not None:
+            model.embedding.weight.data.copy_(self.start_vectors)
+        return model
 
     def loss(self, model: nn.Module, batch: Batch, carry: Any = None) -> Loss:
         """Weighted cross-entropy."""

@@ -6,6 +6,7 @@ stands between whitespace as it is; char takes every character as it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self
@@ -24,6 +25,8 @@ CONFIG_FILE = "tokenizer.json"
 DEFAULT_SIZE = 8000
 """Size of a vocabulary where none is asked for."""
 _FORMAT = 1
+_TAG = re.compile(r"</?[A-Za-z][^<>]{0,80}>")
+_PUNCTUATION = re.compile(r"[^\w\s']")
 
 
 class TokenizerConfig(Config):
@@ -40,6 +43,10 @@ class TokenizerConfig(Config):
     """Write an unknown character as its UTF-8 bytes instead (unigram and bpe; takes 256 of the vocabulary)."""
     lowercase: bool = False
     """Make every text lower-case first."""
+    strip_tags: bool = False
+    """Take out what looks like an HTML tag, <br /> for instance."""
+    split_punctuation: bool = False
+    """Put spaces around every sign that is no letter, digit, underscore or apostrophe: so that "word" gives words."""
     max_length: int | None = pydantic.Field(default=None, ge=1)
     """Most tokens of a text; null for no limit."""
     truncate: Literal["head", "tail", "head+tail"] = "head"
@@ -181,6 +188,10 @@ class TextFrontend:
         return self._fitted
 
     def _prepare(self, text: str) -> str:
+        if self.config.strip_tags:
+            text = _TAG.sub(" ", text)
+        if self.config.split_punctuation:
+            text = _PUNCTUATION.sub(r" \g<0> ", text)
         return text.lower() if self.config.lowercase else text
 
     def _shorten(self, ids: list[int]) -> NDArray[np.int32]:

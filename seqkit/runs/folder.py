@@ -87,7 +87,7 @@ class Run:
                 f"{path} has run format {info['format']}; this seqkit reads up to {FORMAT}.", hint="Upgrade seqkit."
             )
         recipe = info.get("recipe")
-        if "state" not in info or not isinstance(recipe, dict) or not _RECIPE_KEYS <= recipe.keys():
+        if "state" not in info or not isinstance(recipe, dict) or not recipe.keys() >= _RECIPE_KEYS:
             raise foreign
         return cls(path, info)
 

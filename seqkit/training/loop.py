@@ -83,7 +83,7 @@ class Trainer:
                 if self.position.finished:
                     break
                 if should_stop():
-                    self._save()
+                    self._checkpoint()
                     return False
         return True
 
@@ -205,7 +205,7 @@ class Trainer:
             position.finished = True
         self.log.write("validation", position.step, epoch=position.epoch, **metrics)
         self.observer.evaluation(position, metrics, improved)
-        self._save()
+        self._checkpoint()
 
     def _keep(self, value: float) -> bool:
         """Keep the weights if the metric is among the best; returns whether it is the best so far."""
@@ -218,8 +218,12 @@ class Trainer:
             return rank == 0
         return False
 
-    def _save(self) -> None:
+    def _checkpoint(self) -> None:
         self.position.log_bytes = self.log.flush()
+        self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of the present state."""
         self.checkpoints.save(
             self.position,
             {

@@ -153,6 +153,8 @@ def _train_and_finish(
     with compute_settings(config, accelerator.device), stop_signals() as stop:
         trainer = build_trainer(prepared, accelerator, Checkpoints(run), init_from, console)
         resumed = trainer.restore()
+        if not resumed:  # what the model starts from may have been fitted to the data, which a resume does not repeat
+            trainer.save()
         model = trainer.bare_model
         count = sum(parameter.numel() for parameter in model.parameters())
         console.print(

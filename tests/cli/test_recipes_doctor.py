@@ -134,9 +134,7 @@ def test_copy_overwrites_nothing(seqkit: Command, tmp_path: Path) -> None:
     ],
     ids=["syntax", "import", "no recipe", "raises"],
 )
-def test_a_recipe_folder_that_cannot_be_loaded_is_named(
-    seqkit: Command, tmp_path: Path, code: str, words: str
-) -> None:
+def test_a_recipe_folder_that_cannot_be_loaded_is_named(seqkit: Command, tmp_path: Path, code: str, words: str) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "recipe.py").write_text(code)
@@ -253,8 +251,8 @@ def test_the_doctor_tells_how_to_mend_a_package_that_is_missing_or_does_not_fit(
 NO_TORCH = """
 import sys
 from seqkit.cli.app import main
-for arguments in (["--help"], ["--version"], ["recipes"], ["recipes", "list"], ["train", "--help"], ["decode", "--help"],
-                  ["eval", "--help"], ["recipes", "copy", "sentiment", sys.argv[1]]):
+for arguments in (["--help"], ["--version"], ["recipes"], ["recipes", "list"], ["train", "--help"],
+                  ["eval", "--help"], ["decode", "--help"], ["recipes", "copy", "sentiment", sys.argv[1]]):
     sys.argv = ["seqkit", *arguments]
     try:
         main()
@@ -291,8 +289,8 @@ def test_without_a_command_the_help_is_shown_and_an_unknown_one_is_a_mistake(seq
 
 
 def _pyproject() -> dict[str, Any]:
-    content: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return content["tool"]["setuptools"]
+    section: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    return section
 
 
 def test_every_folder_with_code_is_a_package_that_is_shipped() -> None:

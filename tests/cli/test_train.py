@@ -227,7 +227,7 @@ def test_training_starts_from_another_runs_weights_and_says_what_it_took(seqkit:
     assert "nowhere" in missing.said
 
 
-SLOW = '''
+SLOW = """
 
 import os
 import time
@@ -241,7 +241,7 @@ def _slowly(self: Toy, items: Sequence[Item]) -> Batch:
 
 
 Toy.collate = _slowly  # type: ignore[method-assign]
-'''
+"""
 
 
 def _start(recipe: Path, out: Path) -> subprocess.Popen[str]:

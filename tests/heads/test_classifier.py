@@ -17,6 +17,7 @@ from seqkit.heads.classifier import (
     classification_statistics,
     confusion_matrix,
 )
+from seqkit.heads.labels import Labels, order_labels
 from seqkit.heads.pooling import Pooling, PoolName
 from seqkit.sequences import Sequences
 
@@ -45,6 +46,8 @@ def _pool(name: PoolName, steps: Tensor, bidirectional: bool, pooling: Pooling) 
         return [max(column) for column in columns]
     assert isinstance(pooling.attention, nn.Sequential)
     first, last = pooling.attention[0], pooling.attention[2]
+    assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
     with torch.no_grad():
         scores = [float(last.weight[0] @ torch.tanh(first.weight @ step + first.bias)) for step in steps]
     weights = [math.exp(score) for score in scores]
@@ -101,11 +104,13 @@ def test_gradients_reach_real_steps_only_and_are_those_of_each_sequence_alone() 
     pooling(Sequences.from_padded(values, lengths)).square().sum().backward()
     assert values.grad is not None
     for row, length in enumerate(lengths):
+        assert values.grad[row, length:].abs().sum() == 0
+        if length == 0:
+            continue
         steps = values[row, :length].detach().requires_grad_()
         pooling(Sequences.from_list([steps])).square().sum().backward()
         assert steps.grad is not None
         torch.testing.assert_close(values.grad[row, :length], steps.grad)
-        assert values.grad[row, length:].abs().sum() == 0
     assert values.grad[2].abs().min() > 0
 
 
@@ -199,3 +204,44 @@ def test_class_weights_leave_alone_at_power_zero_and_balance_at_one() -> None:
     counts = np.array([70, 20, 10])
     np.testing.assert_allclose(class_weights(counts, 0.0), 1.0)
     np.testing.assert_allclose(class_weights(counts, 1.0) * counts, counts.sum() / 3)
+
+
+# Labels --------------------------------------------------------------------------------------------------------------
+
+SHADES = Labels(["--", "-", "0", "+", "++"], {"--": "bad", "-": "bad", "+": "good", "++": "good"})
+
+
+def test_an_answers_probability_is_the_share_of_its_labels_among_those_with_an_answer() -> None:
+    probabilities = torch.tensor([[0.1, 0.2, 0.3, 0.25, 0.15], [0.0, 0.5, 0.5, 0.0, 0.0]], dtype=torch.float64)
+    folded = SHADES.log_answers(probabilities.log()).exp()
+    torch.testing.assert_close(folded, torch.tensor([[3 / 7, 4 / 7], [1.0, 0.0]], dtype=torch.float64))
+
+
+def test_labels_and_answers_are_numbered_apart() -> None:
+    assert SHADES.answers == ["bad", "good"]
+    assert [SHADES.number(name) for name in ("--", "++", "good", "?")] == [0, 4, -1, -1]
+    assert [SHADES.answer_number(name) for name in ("--", "+", "good", "0", "?")] == [0, 1, 1, -1, -1]
+
+
+def test_without_folding_answers_are_the_labels() -> None:
+    labels = Labels(["a", "b"])
+    log_probs = torch.randn(3, 2).log_softmax(dim=1)
+    assert labels.answers == ["a", "b"]
+    assert [labels.answer_number(name) for name in ("b", "c")] == [1, -1]
+    torch.testing.assert_close(labels.log_answers(log_probs), log_probs)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "expected"),
+    [
+        (["b", "a"], None, ["a", "b"]),
+        (["10", "9", "-1"], None, ["-1", "9", "10"]),
+        (["x", "2", "10"], None, ["2", "10", "x"]),
+        (["up", "down"], {"0": "down", "1": "middling", "2": "up"}, ["down", "up"]),
+        (["up", "sideways"], {"0": "down", "2": "up"}, ["sideways", "up"]),
+    ],
+)
+def test_labels_stand_in_the_order_of_the_configuration_or_by_value(
+    found: list[str], wanted: dict[str, str] | None, expected: list[str]
+) -> None:
+    assert order_labels(found, wanted) == expected

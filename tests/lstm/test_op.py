@@ -33,7 +33,8 @@ def test_gradcheck(lengths: list[int], directions: int) -> None:
     data, batch_sizes, weights, h_0, c_0 = arguments(lengths, directions)
 
     def run(data: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        return lstm_layer(data, batch_sizes, list(weights), h_0, c_0, "eager", True)[:3]
+        output, h_n, c_n, *_ = lstm_layer(data, batch_sizes, list(weights), h_0, c_0, "eager", True)
+        return output, h_n, c_n
 
     assert torch.autograd.gradcheck(run, (data, h_0, c_0, *weights))
 
@@ -133,8 +134,13 @@ def test_non_contiguous_inputs() -> None:
         output, _ = layer(Sequences(data, [3, 4]), LSTMState(h_0, c_0), recurrent_weights=[weight])
         return output.data, *torch.autograd.grad(output.data.square().sum(), [weight, *layer.weights()[:1]])
 
-    strided = run(data, *states, weights[0])
-    plain = run(data.contiguous(), *states.contiguous(), weights[0].detach().contiguous().requires_grad_())
+    strided = run(data, states[0], states[1], weights[0])
+    plain = run(
+        data.contiguous(),
+        states[0].contiguous(),
+        states[1].contiguous(),
+        weights[0].detach().contiguous().requires_grad_(),
+    )
     for a, b in zip(strided, plain, strict=True):
         assert torch.equal(a, b)
 
@@ -165,7 +171,8 @@ def test_compile_traces_through_the_layer() -> None:
     data, batch_sizes, weights, h_0, c_0 = arguments([3, 1], 1, torch.float32)
 
     def loss(data: Tensor) -> Tensor:
-        return lstm_layer(data * 2, batch_sizes, weights, h_0, c_0, "eager", True)[0].square().sum()
+        output: Tensor = lstm_layer(data * 2, batch_sizes, weights, h_0, c_0, "eager", True)[0]
+        return output.square().sum()
 
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
     assert torch.allclose(compiled(data), loss(data))

@@ -110,7 +110,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], type[SeqkitError], str]] = {
     "weights of another shape": (_other_shape, RunError, r"'1\.weight' has shape \(1, 5\) instead of \(1, 4\)"),
     "run.json missing": (lambda run: (run / "run.json").unlink(), RunError, "has no run.json"),
     "run.json garbage": (lambda run: (run / "run.json").write_text('{"form'), RunError, r"run\.json: .*not valid JSON"),
-    "run.json binary": (lambda run: (run / "run.json").write_bytes(b"\xff\x00"), RunError, r"run\.json: cannot be read"),
+    "run.json binary": (
+        lambda run: (run / "run.json").write_bytes(b"\xff\x00"),
+        RunError,
+        r"run\.json: cannot be read",
+    ),
     "run.json a list": (lambda run: (run / "run.json").write_text("[]"), RunError, "not the description of a run"),
     "run.json foreign": (lambda run: (run / "run.json").write_text("{}"), RunError, "not the description of a run"),
     "run.json half": (lambda run: _edit(run / "run.json", recipe={}), RunError, "not the description of a run"),
