@@ -53,6 +53,10 @@ class TrainingConfig(Config):
     """Examples in a batch, at most."""
     accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients are summed before one optimizer step."""
+    normalize: Literal["batch", "mean_batch"] = "batch"
+    """What the summed gradient of a step is divided by: `batch`, its own count of examples or tokens; `mean_batch`, the
+    mean count of all steps so far. Batches of one budget of tokens hold few long or many short examples; with `batch`
+    a long one weighs more than a short one, with `mean_batch` all weigh alike."""
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adamw"
     """The optimizer."""
     learning_rate: float = Field(default=1e-3, gt=0.0)

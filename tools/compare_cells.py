@@ -12,7 +12,7 @@ For each lag, one panel shows the error during training, and one the norm of the
 the state (h_t, and C_t where there is one) at each step: what reaches back to the marked steps, before training and,
 dashed, after it.
 
-Weights start as torch.nn.LSTM's do (`--init uniform`), where a vanilla RNN's gradient vanishes within some twenty steps.
+Weights start as torch.nn.LSTM's do (`--init uniform`): a vanilla RNN's gradient then vanishes within some twenty steps.
 With `--init glorot` or `orthogonal` it does not, before training, and the RNN still does not learn long lags.
 
 Shapes: B sequences, T = lag steps, H hidden.

@@ -39,8 +39,9 @@ def cooccurrence_vectors(
     rank = min(size, *matrix.shape)
     left, values = _factors(matrix, transposed, rank, generator)
     scaled = left * values.sqrt()  # (V, rank)
-    known = scaled.abs().sum(dim=1) > 0  # (V,)
-    vectors[known, :rank] = scaled[known] * (std / scaled[known].std().clamp(min=1e-12))
+    known = torch.zeros(vocab_size, dtype=torch.bool)
+    known[matrix.indices()[0]] = True  # the rows of the others are zero but for rounding
+    vectors[known, :rank] = scaled[known] * (std / scaled[known].std())
     return vectors
 
 

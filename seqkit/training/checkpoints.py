@@ -27,6 +27,8 @@ class Position:
     """Optimizer steps done, skipped ones included."""
     tokens: int = 0
     """Real steps trained on."""
+    count: float = 0.0
+    """Terms of the loss summed over all steps."""
     skipped: int = 0
     """Batches left out for a non-finite loss or gradient."""
     stale: int = 0

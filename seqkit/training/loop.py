@@ -126,7 +126,8 @@ class Trainer:
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = learning_rate
         total, count = self._backward(group)
-        norm = self._clip(count)
+        position.count += count
+        norm = self._clip(count if self.config.normalize == "batch" else position.count / (position.step + 1))
         usable = math.isfinite(total) and math.isfinite(norm)
         if usable:
             self.optimizer.step()
@@ -153,7 +154,7 @@ class Trainer:
         return total, count
 
     def _clip(self, count: float) -> float:
-        """Turn summed gradients into a mean and clip its global norm; returns the norm before clipping."""
+        """Divide summed gradients by `count` and clip their global norm; returns the norm before clipping."""
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
         torch._foreach_mul_(gradients, 1.0 / max(count, 1e-12))
         limit = self.config.clip_norm or math.inf

@@ -27,13 +27,13 @@ def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opt
     betas = (config.beta1, config.beta2)
     match config.optimizer:
         case "adam":
-            return torch.optim.Adam(groups, lr=config.learning_rate, betas=betas, foreach=True)
+            return torch.optim.Adam(groups, lr=config.learning_rate, betas=betas, fused=True)
         case "adamw":
-            return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, foreach=True)
+            return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=config.learning_rate, momentum=config.momentum, foreach=True)
         case "sgd":
-            return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, foreach=True)
+            return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=True)
 
 
 @dataclass

@@ -48,8 +48,10 @@ def test_a_run_folder_is_named_after_recipe_and_preset_and_numbered_when_taken(s
     assert sorted(path.name for path in Path("runs").iterdir()) == ["toy-demo", "toy-demo-2"]
 
 
-def test_a_users_own_csv_is_trained_on(seqkit: Command, reviews: Path, tmp_path: Path) -> None:
-    result = seqkit("train", "sentiment", f"data.path={reviews}", "data.text=review", "data.label=stars", *SMALL)
+@pytest.mark.parametrize("tokenizer", [[], ["tokenizer.kind=unigram"]], ids=["word", "default"])
+def test_a_users_own_csv_is_trained_on(seqkit: Command, reviews: Path, tmp_path: Path, tokenizer: list[str]) -> None:
+    own = (f"data.path={reviews}", "data.text=review", "data.label=stars")
+    result = seqkit("train", "sentiment", *own, *SMALL, *tokenizer)
     assert result.code == 0, result.err
     run = tmp_path / "runs" / "sentiment-own"
     assert result.out.splitlines()[0] == "seqkit eval runs/sentiment-own"

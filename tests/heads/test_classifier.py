@@ -17,7 +17,6 @@ from seqkit.heads.classifier import (
     classification_statistics,
     confusion_matrix,
 )
-from seqkit.heads.labels import Labels, order_labels
 from seqkit.heads.pooling import Pooling, PoolName
 from seqkit.sequences import Sequences
 
@@ -204,44 +203,3 @@ def test_class_weights_leave_alone_at_power_zero_and_balance_at_one() -> None:
     counts = np.array([70, 20, 10])
     np.testing.assert_allclose(class_weights(counts, 0.0), 1.0)
     np.testing.assert_allclose(class_weights(counts, 1.0) * counts, counts.sum() / 3)
-
-
-# Labels --------------------------------------------------------------------------------------------------------------
-
-SHADES = Labels(["--", "-", "0", "+", "++"], {"--": "bad", "-": "bad", "+": "good", "++": "good"})
-
-
-def test_an_answers_probability_is_the_share_of_its_labels_among_those_with_an_answer() -> None:
-    probabilities = torch.tensor([[0.1, 0.2, 0.3, 0.25, 0.15], [0.0, 0.5, 0.5, 0.0, 0.0]], dtype=torch.float64)
-    folded = SHADES.log_answers(probabilities.log()).exp()
-    torch.testing.assert_close(folded, torch.tensor([[3 / 7, 4 / 7], [1.0, 0.0]], dtype=torch.float64))
-
-
-def test_labels_and_answers_are_numbered_apart() -> None:
-    assert SHADES.answers == ["bad", "good"]
-    assert [SHADES.number(name) for name in ("--", "++", "good", "?")] == [0, 4, -1, -1]
-    assert [SHADES.answer_number(name) for name in ("--", "+", "good", "0", "?")] == [0, 1, 1, -1, -1]
-
-
-def test_without_folding_answers_are_the_labels() -> None:
-    labels = Labels(["a", "b"])
-    log_probs = torch.randn(3, 2).log_softmax(dim=1)
-    assert labels.answers == ["a", "b"]
-    assert [labels.answer_number(name) for name in ("b", "c")] == [1, -1]
-    torch.testing.assert_close(labels.log_answers(log_probs), log_probs)
-
-
-@pytest.mark.parametrize(
-    ("found", "wanted", "expected"),
-    [
-        (["b", "a"], None, ["a", "b"]),
-        (["10", "9", "-1"], None, ["-1", "9", "10"]),
-        (["x", "2", "10"], None, ["2", "10", "x"]),
-        (["up", "down"], {"0": "down", "1": "middling", "2": "up"}, ["down", "up"]),
-        (["up", "sideways"], {"0": "down", "2": "up"}, ["sideways", "up"]),
-    ],
-)
-def test_labels_stand_in_the_order_of_the_configuration_or_by_value(
-    found: list[str], wanted: dict[str, str] | None, expected: list[str]
-) -> None:
-    assert order_labels(found, wanted) == expected

@@ -89,7 +89,7 @@ def with_gradients(case: Case, output: Tensor, h_n: Tensor, c_n: Tensor, leaves:
 
 def error(got: Tensor, expected: Tensor) -> float:
     """Norm of the difference over the norm of what is expected."""
-    expected = expected.double()
+    got, expected = got.detach(), expected.detach().double()
     norm = float(expected.norm())
     difference = float((got.double() - expected).norm())
     return difference / norm if norm else difference
