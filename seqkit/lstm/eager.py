@@ -79,7 +79,7 @@ def _forward_loop(
 ) -> None:
     """Fill `saved` and `outputs` (D, N, H) step by step."""
     sizes, hidden = packing.sizes, h_0.shape[2]
-    recurrent = [products.Recurrent(w, outputs.shape[1], len(sizes)) for w in weights_hh]
+    recurrent = [products.Recurrent(w, len(sizes)) for w in weights_hh]
     # Lists with one view for each step, made at once: slicing inside the loop would cost as much as the arithmetic.
     i_and_f, g, o = (_by_step(part, sizes) for part in torch.split(saved.gates, [2 * hidden, hidden, hidden], 2))
     i, f = (_by_step(part, sizes) for part in saved.gates[:, :, : 2 * hidden].chunk(2, 2))
@@ -195,7 +195,7 @@ def _backward_loop(
     The factors of i, f, g, o stand in `grad_gates` until the loop multiplies them into gradients.
     """
     sizes, hidden = packing.sizes, grad_c_0.shape[2]
-    recurrent = [products.Recurrent(w.t(), grad_gates.shape[1], len(sizes)) for w in weights_hh]
+    recurrent = [products.Recurrent(w.t(), len(sizes)) for w in weights_hh]
     by_gate = grad_gates.view(*grad_gates.shape[:2], 4, hidden)  # (D, N, 4, H)
     grad_ifg = _by_step(by_gate[:, :, :3], sizes)
     grad_f, grad_o = _by_step(by_gate[:, :, 1], sizes), _by_step(by_gate[:, :, 3], sizes)

@@ -11,7 +11,7 @@ own `addmm`. Both compute in true float32. Measured on one Zen 5 core, GFLOP/s f
     512, 2048    2000  76            179               193
 
 So a product below a million multiply-adds stays with addmm, and weights that a loop uses again and again are packed
-first, which costs about as much as 500 rows of the product can win back.
+first, which takes 0.1 ms (128, 512) to 0.5 ms (512, 2048), three times that if the weight is transposed.
 
 Shapes: M rows, K inputs, G outputs.
 """
@@ -24,8 +24,7 @@ import torch
 from torch import Tensor
 
 SMALL = 1 << 20  # multiply-adds below which oneDNN's overhead of about 20 microseconds a call costs more than it wins
-PACK_ROWS = 512  # rows that a weight must meet before packing it pays,
-PACK_STEPS = 16  # or steps of a few rows each: two to eight rows are twice as fast with a packed weight
+PACK_STEPS = 16  # steps that a weight must meet before packing it pays
 SUM_ROWS = 4096  # rows summed in one go by `transposed_product`; longer running sums in float32 lose accuracy
 
 
@@ -65,18 +64,16 @@ class Recurrent:
 
     Args:
         w: (G, K), any strides.
-        rows: how many rows all steps together will bring.
         steps: how many steps there will be.
     """
 
-    def __init__(self, w: Tensor, rows: int, steps: int) -> None:
+    def __init__(self, w: Tensor, steps: int) -> None:
         self.w_t = w.t()  # (K, G)
         self.w = w
         self.onednn = _serves(w.device, w.dtype)
-        pays = rows >= PACK_ROWS or (steps >= PACK_STEPS and rows >= 2 * steps)
-        if self.onednn and pays and w.numel() >= SMALL // 32:
+        if self.onednn and steps >= PACK_STEPS and w.numel() >= SMALL // 32:
             self.w = torch.ops.mkldnn._reorder_linear_weight(w, None)
-        self.least_rows = max(2, -(-SMALL // w.numel()))  # one row is a stream of the weight through either library
+        self.least_rows = -(-SMALL // w.numel())
 
     def product(self, x: Tensor) -> Tensor:
         """x (M, K) @ w^T -> (M, G)."""

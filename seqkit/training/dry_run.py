@@ -16,8 +16,9 @@ from seqkit.reporting.tables import data_table
 from seqkit.runs.folder import Run
 from seqkit.training.checkpoints import Checkpoints, Position
 from seqkit.training.log import MetricsLog
+from seqkit.training.loop import Trainer
 from seqkit.training.machine import build_accelerator, compute_settings
-from seqkit.training.session import Prepared, build_trainer, kernels, prepare
+from seqkit.training.session import initial_model, kernels, prepare
 
 
 class _Silent:
@@ -42,11 +43,11 @@ def dry_run(recipe: Recipe[Any], console: Console, *, init_from: Path | None = N
     prepared = prepare(recipe, console, init_from=init_from)
     console.print(data_table(prepared.report))
     few = _first(prepared.items["validation"], training.batch_examples)
-    prepared = Prepared(recipe, {**prepared.items, "validation": few}, prepared.report, prepared.fingerprints)
     with tempfile.TemporaryDirectory() as folder, compute_settings(training, accelerator.device):
         run = Run.create(Path(folder) / "run", {"recipe": {}, "state": "dry run"}, recipe.config)
         recipe.save_frontend(run.frontend)
-        trainer = build_trainer(prepared, accelerator, Checkpoints(run), init_from, console)
+        model = initial_model(recipe, init_from, console)
+        trainer = Trainer(recipe, model, {**prepared.items, "validation": few}, accelerator, Checkpoints(run))
         watched = _Silent()
         with MetricsLog(run.log) as log:
             trainer.train(log, watched)

@@ -13,7 +13,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from rich.console import Console
 
 from seqkit.data.check import DataReport, describe
@@ -97,6 +96,7 @@ def train(
     accelerator = build_accelerator(recipe.config.training)
     prepared = prepare(recipe, console, init_from=init_from)
     console.print(data_table(prepared.report))
+    model = initial_model(recipe, init_from, console)
     info = {
         "recipe": {
             "name": source.name,
@@ -118,50 +118,58 @@ def train(
             recipe.save_frontend(run.frontend)
             shutil.copytree(source.folder, run.path / "recipe", ignore=shutil.ignore_patterns("__pycache__"))
         write_json(run.data, {**prepared.report.to_json(), "fingerprints": dict(prepared.fingerprints)})
-        _train_and_finish(run, prepared, accelerator, console, init_from)
+        trainer = Trainer(recipe, model, prepared.items, accelerator, Checkpoints(run))
+        # What a model starts from may have been fitted to the data, which a resume does not repeat: keep it.
+        trainer.save()
+        _train_and_finish(run, trainer, console)
     return run
 
 
 def resume(path: Path, *, recipe_folder: str | None, console: Console) -> tuple[Run, Recipe[Any]]:
-    """Go on with an interrupted run from its last checkpoint, or from its start if there is none yet.
+    """Go on with an interrupted run from its last checkpoint.
 
     Returns the run and its recipe. Raises RunError where it has finished, or where its data changed.
     """
     run = Run.open(path)
-    if run.info["state"] == "finished":
+    if run.info.get("state") == "finished":
         raise RunError(f"{path} has finished training.", hint=f"Evaluate it: seqkit eval {path}")
     recipe = load_recipe(run, recipe_folder)
     accelerator = build_accelerator(recipe.config.training)
     with run.lock():
         prepared = prepare(recipe, console, fitted=True)
-        recorded = read_json(run.data)["fingerprints"]
-        changed = [name for name in ("train", "validation") if prepared.fingerprints.get(name) != recorded.get(name)]
-        if changed:
+        _check_unchanged(run, prepared)
+        trainer = Trainer(recipe, recipe.build_model(), prepared.items, accelerator, Checkpoints(run))
+        if not trainer.restore():
             raise RunError(
-                f"{path}: the {' and '.join(changed)} data changed since the run was started.",
-                hint="Bring the old data back, or train a new run.",
+                f"{path} was interrupted before its first checkpoint, so there is nothing to go on from.",
+                hint=f"Start it again with --out {path} --overwrite.",
             )
-        init_from = run.info.get("init_from")
-        _train_and_finish(run, prepared, accelerator, console, Path(init_from) if init_from else None)
+        console.print(f"going on at epoch {trainer.position.epoch}, step {trainer.position.step}")
+        _train_and_finish(run, trainer, console)
     return run, recipe
 
 
-def _train_and_finish(
-    run: Run, prepared: Prepared, accelerator: Accelerator, console: Console, init_from: Path | None
-) -> None:
-    recipe, config = prepared.recipe, prepared.recipe.config.training
-    with compute_settings(config, accelerator.device), stop_signals() as stop:
-        trainer = build_trainer(prepared, accelerator, Checkpoints(run), init_from, console)
-        resumed = trainer.restore()
-        if not resumed:  # what the model starts from may have been fitted to the data, which a resume does not repeat
-            trainer.save()
+def _check_unchanged(run: Run, prepared: Prepared) -> None:
+    """Raise RunError where the data that a run goes on with are not those that it was started with."""
+    stored = read_json(run.data)
+    recorded = stored.get("fingerprints") if isinstance(stored, dict) else None
+    if not isinstance(recorded, dict):
+        raise RunError(f"{run.data}: not the description of a run's data.", hint="The run is damaged.")
+    changed = [name for name in ("train", "validation") if prepared.fingerprints.get(name) != recorded.get(name)]
+    if changed:
+        raise RunError(
+            f"{run.path}: the {' and '.join(changed)} data changed since the run was started.",
+            hint="Bring the old data back, or train a new run.",
+        )
+
+
+def _train_and_finish(run: Run, trainer: Trainer, console: Console) -> None:
+    recipe, config = trainer.recipe, trainer.recipe.config.training
+    with compute_settings(config, trainer.accelerator.device), stop_signals() as stop:
         model = trainer.bare_model
         count = sum(parameter.numel() for parameter in model.parameters())
-        console.print(
-            f"{count:,} parameters, {accelerator.device}, {torch.get_num_threads()} threads, {kernels(model)}"
-        )
-        if resumed:
-            console.print(f"going on at epoch {trainer.position.epoch}, step {trainer.position.step}")
+        device, threads = trainer.accelerator.device, torch.get_num_threads()
+        console.print(f"{count:,} parameters, {device}, {threads} threads, {kernels(model)}")
         board = run.path / "tensorboard" if config.tensorboard else None
         progress = TrainingProgress(console, unit=recipe.unit, metric=trainer.metric, epochs=config.epochs)
         with MetricsLog(run.log, start=trainer.position.log_bytes, tensorboard=board) as log, progress:
@@ -173,21 +181,18 @@ def _train_and_finish(
                 signal_number=stop.number,
                 hint=f"Go on with: seqkit train --resume {run.path}",
             )
-        finish(run, prepared, trainer, progress)
+        finish(run, trainer, progress)
 
 
-def build_trainer(
-    prepared: Prepared, accelerator: Accelerator, checkpoints: Checkpoints, init_from: Path | None, console: Console
-) -> Trainer:
-    """A trainer with a model that is initialised from the run's seed, or where it can from another run's weights."""
-    recipe = prepared.recipe
+def initial_model(recipe: Recipe[Any], init_from: Path | None, console: Console) -> torch.nn.Module:
+    """A model that is initialised from the run's seed, or where it can be from another run's weights."""
     torch.manual_seed(stream_seed(recipe.config.training.seed, "init"))
     model = recipe.build_model()
     if init_from is not None:
         taken, left = warm_start(model, load_tensors(Run.open(init_from).weights))
         console.print(f"from {init_from}: took {', '.join(taken) or 'nothing'}")
         console.print(f"left as initialised: {', '.join(left) or 'nothing'}")
-    return Trainer(recipe, model, prepared.items, accelerator, checkpoints)
+    return model
 
 
 def warm_start(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[list[str], list[str]]:
@@ -198,16 +203,16 @@ def warm_start(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> t
     return taken, [name for name in state if name not in taken]
 
 
-def finish(run: Run, prepared: Prepared, trainer: Trainer, progress: TrainingProgress) -> None:
+def finish(run: Run, trainer: Trainer, progress: TrainingProgress) -> None:
     """Choose the weights, fit what comes after training, evaluate on validation, and draw the pictures."""
-    recipe = prepared.recipe
+    recipe = trainer.recipe
     trainer.bare_model.load_state_dict(trainer.checkpoints.average(trainer.position))
-    recipe.calibrate(trainer.bare_model, prepared.items)
+    recipe.calibrate(trainer.bare_model, trainer.items)
     if recipe.calibration:
         write_json(run.path / "calibration.json", recipe.calibration)
     began = time.perf_counter()
     device = trainer.accelerator.device
-    evaluation = evaluate(recipe, [trainer.bare_model], prepared.items["validation"], device=device)
+    evaluation = evaluate(recipe, [trainer.bare_model], trainer.items["validation"], device=device)
     record = result_record(str(run.path), "validation", evaluation, time.perf_counter() - began)
     run.record_result("validation", dict(record))
     with disk_errors(run.plots):
