@@ -178,6 +178,7 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
             items.lengths,
             batch_tokens=training.batch_tokens,
             max_examples=training.batch_examples,
+            bucket=training.bucket,
             seed=training.seed,
             epoch=epoch,
         )

@@ -51,6 +51,9 @@ class TrainingConfig(Config):
     """Real steps (tokens, frames) in a batch; batches are bucketed by length."""
     batch_examples: int = Field(default=128, ge=1)
     """Examples in a batch, at most."""
+    bucket: bool = True
+    """Fill a batch with examples of like length; off, lengths mix freely (which costs nothing where texts are read in
+    pieces)."""
     accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients are summed before one optimizer step."""
     normalize: Literal["batch", "mean_batch"] = "batch"

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# Before torch is loaded: tests work on tiny tensors, where a second thread only costs; and none reaches for a network.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +19,6 @@ from seqkit.recipe import Recipe
 from seqkit.runs.folder import Run
 
 TOY = Path(__file__).parent / "toy"
-
-# A test must not reach for the network, whatever the machine.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ the state (h_t, and C_t where there is one) at each step: what reaches back to t
 dashed, after it.
 
 Weights start as torch.nn.LSTM's do (`--init uniform`): a vanilla RNN's gradient then vanishes within some twenty steps.
-With `--init glorot` or `orthogonal` it does not, before training, and the RNN still does not learn long lags.
+With `--init glorot` it does not, before training, and the RNN still does not learn long lags.
 
 The LSTM's gates start out remembering for about as long as the lag: forget biases are log(u), u uniform in [1, T - 1],
 and input biases their negatives (chrono initialisation, Tallec and Ollivier 2018). `--forget-bias 3` starts all forget

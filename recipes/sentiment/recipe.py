@@ -125,15 +125,16 @@ class SentimentDecode(DecodeConfig):
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids (N,) of B texts, their labels (B,) int64 (-1: unknown) and weights (B,)."""
+    """Token ids (N,) of B' pieces of B texts, owners (B',), labels (B,) int64 (-1: unknown) and weights (B,)."""
 
     ids: Sequences
+    owners: Tensor
     labels: Tensor
     weights: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        return Batch(self.ids.to(device), self.labels.to(device), self.weights.to(device))
+        return Batch(self.ids.to(device), self.owners, self.labels.to(device), self.weights.to(device))
 
 
 class SentimentModel(nn.Module):
@@ -141,7 +142,6 @@ class SentimentModel(nn.Module):
 
     def __init__(self, config: SentimentModelConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()
-        self.chop = config.chop
         self.embedding = TokenEmbedding(
             vocab_size,
             config.embedding_size,
@@ -161,30 +161,31 @@ class SentimentModel(nn.Module):
             dropout=config.dropout,
         )
 
-    def forward(self, ids: Sequences) -> Tensor:
-        """Scores (B, num_labels), before the softmax, of ids (N,)."""
-        embedded = self.embedding(ids)
-        if self.chop is None:
-            output, _ = self.lstm(embedded)
-        else:
-            pieces, owners = embedded.chop(self.chop)
-            output, _ = self.lstm(pieces)
+    def forward(self, ids: Sequences, owners: Tensor) -> Tensor:
+        """Scores (B, num_labels), before the softmax, of the ids (N,) of pieces and the text (B',) of each piece.
+
+        Every piece is read from a zero state; the pieces of a text are pooled together.
+        """
+        output, _ = self.lstm(self.embedding(ids))
+        if len(owners) and int(owners[-1]) + 1 < len(owners):
             output = output.join(owners)
         scores: Tensor = self.classifier(output)
         return scores
 
 
-def drop_pieces(ids: np.ndarray, size: int, rate: float, rng: np.random.Generator) -> np.ndarray:
-    """Ids (L,), L > size, without some of their pieces of `size`, each dropped with probability `rate`; one stays.
+def cut_pieces(ids: np.ndarray, size: int | None, offset: int = 0) -> list[np.ndarray]:
+    """Ids (L,) in consecutive pieces of at most `size`, the first of `offset` ids where that is not 0; at least one."""
+    if size is None or len(ids) <= size:
+        return [ids]
+    starts = [*([0] if offset else []), *range(offset, len(ids), size)]
+    return [ids[start:end] for start, end in zip(starts, [*starts[1:], len(ids)], strict=True)]
 
-    Pieces begin at a random offset below `size`, so that no epoch cuts a text at the same places; what stands before
-    the offset is left out too.
-    """
-    offset = int(rng.integers(min(size, len(ids) - size + 1)))
-    pieces = [ids[start : start + size] for start in range(offset, len(ids), size)]
+
+def drop_pieces(pieces: Sequence[np.ndarray], rate: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """The pieces, each dropped with probability `rate`; one stays."""
     kept = rng.random(len(pieces)) >= rate
     kept[rng.integers(len(pieces))] |= not kept.any()
-    return np.concatenate([piece for piece, keep in zip(pieces, kept, strict=True) if keep])
+    return [piece for piece, keep in zip(pieces, kept, strict=True) if keep]
 
 
 class Sentiment(Recipe[SentimentConfig]):
@@ -287,9 +288,11 @@ class Sentiment(Recipe[SentimentConfig]):
         """Another segmentation of the same text, with subword regularisation; only some pieces, with piece dropout."""
         ids = self.frontend.sample(item["text"], rng) if self.config.tokenizer.sampling else item["ids"]
         chop, rate = self.config.model.chop, self.config.model.piece_dropout
-        if chop is not None and rate and len(ids) > chop:
-            ids = drop_pieces(ids, chop, rate, rng)
-        return {**item, "ids": ids}
+        if chop is None or not rate or len(ids) <= chop:
+            return {**item, "ids": ids}
+        # No two epochs cut a text at the same places.
+        pieces = cut_pieces(ids, chop, int(rng.integers(chop)))
+        return {**item, "ids": ids, "pieces": drop_pieces(pieces, rate, rng)}
 
     def length(self, item: Item) -> int:
         """Tokens."""
@@ -301,8 +304,10 @@ class Sentiment(Recipe[SentimentConfig]):
         lengths = np.array([len(item["ids"]) for item in items], dtype=np.float64)
         weights = np.maximum(lengths, 1.0) ** self.config.model.length_weight_power
         weights *= np.where(labels < 0, 1.0, self.label_weights[labels])
-        ids = Sequences.from_list([torch.from_numpy(item["ids"].astype(np.int64)) for item in items])
-        return Batch(ids, torch.from_numpy(labels), torch.from_numpy(weights).float())
+        pieces = [item.get("pieces") or cut_pieces(item["ids"], self.config.model.chop) for item in items]
+        owners = torch.repeat_interleave(torch.tensor([len(own) for own in pieces], dtype=torch.int64))
+        ids = Sequences.from_list([torch.from_numpy(piece.astype(np.int64)) for own in pieces for piece in own])
+        return Batch(ids, owners, torch.from_numpy(labels), torch.from_numpy(weights).float())
 
     # Model -----------------------------------------------------------------------------------------------------------
 
@@ -316,10 +321,8 @@ class Sentiment(Recipe[SentimentConfig]):
 
     def loss(self, model: nn.Module, batch: Batch, carry: Any = None) -> Loss:
         """Weighted cross-entropy."""
-        smoothing = self.config.model.label_smoothing
-        return Loss(
-            *classification_loss(model(batch.ids), batch.labels, weights=batch.weights, label_smoothing=smoothing)
-        )
+        scores, smoothing = model(batch.ids, batch.owners), self.config.model.label_smoothing
+        return Loss(*classification_loss(scores, batch.labels, weights=batch.weights, label_smoothing=smoothing))
 
     # Answers ---------------------------------------------------------------------------------------------------------
 
@@ -327,7 +330,7 @@ class Sentiment(Recipe[SentimentConfig]):
         self, models: Sequence[nn.Module], batch: Batch, options: DecodeConfig | None = None
     ) -> list[np.ndarray]:
         """Log-probabilities of the answers, an array (answers,) for each text; of several models, of their mean."""
-        log_probs_MBK = torch.stack([model(batch.ids).double().log_softmax(dim=1) for model in models])
+        log_probs_MBK = torch.stack([model(batch.ids, batch.owners).double().log_softmax(dim=1) for model in models])
         mean_BK = log_probs_MBK.logsumexp(dim=0) - np.log(len(models))
         return list(self.labels.log_answers(mean_BK).cpu().numpy())
 

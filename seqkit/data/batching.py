@@ -45,14 +45,16 @@ def bucket_batches(
     seed: int,
     epoch: int,
     shuffle: bool = True,
+    bucket: bool = True,
 ) -> list[list[int]]:
     """Cut the examples into batches of at most `batch_tokens` real steps and `max_examples` examples.
 
     `lengths` (examples,) holds each example's steps. Padding costs nothing here (see `seqkit.sequences`), so the budget
     counts real steps only; lengths in a batch are alike all the same, because a step's work is done for all examples
-    that are still running. With `shuffle` the examples are mixed, sorted by length within pools, and the batches are
-    mixed again, by (seed, epoch) alone; without, all are sorted by length, longest first, and seed and epoch do not
-    matter. Every index stands in exactly one batch. An example over the budget is a batch of its own.
+    that are still running. With `shuffle` the examples are mixed, sorted by length within pools (unless `bucket` is
+    off), and the batches are mixed again, by (seed, epoch) alone; without, all are sorted by length, longest first,
+    and seed and epoch do not matter. Every index stands in exactly one batch. An example over the budget is a batch of
+    its own.
     """
     if batch_tokens < 1 or max_examples < 1:
         raise ValueError(f"batch_tokens and max_examples must be at least 1, not {batch_tokens} and {max_examples}")
@@ -63,6 +65,8 @@ def bucket_batches(
         return _pack(np.argsort(-steps, kind="stable"), steps, batch_tokens, max_examples)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_BATCHES, epoch)))
     order = rng.permutation(steps.size)
+    if not bucket:
+        return _pack(order, steps, batch_tokens, max_examples)
     usual = batch_tokens / max(float(steps.mean()), 1.0)
     pool = _POOL_BATCHES * max(1, min(max_examples, int(usual)))
     batches: list[list[int]] = []

@@ -155,7 +155,8 @@ def _scores(recipe: Recipe[Any], texts: list[str]) -> torch.Tensor:
     torch.manual_seed(0)
     model = recipe.build_model().eval()
     with torch.inference_mode():
-        scores: torch.Tensor = model(recipe.collate([recipe.prepare({"text": text}) for text in texts]).ids)
+        batch = recipe.collate([recipe.prepare({"text": text}) for text in texts])
+        scores: torch.Tensor = model(batch.ids, batch.owners)
     return scores
 
 
@@ -187,30 +188,36 @@ def test_each_piece_is_read_from_a_zero_state(data: dict[str, str]) -> None:
         pooling = model.get_submodule("classifier.pooling")
         hook = pooling.register_forward_hook(lambda module, given, output: seen.append(output))
         with torch.inference_mode():
-            model(recipe.collate([recipe.prepare({"text": one}) for one in texts]).ids)
+            batch = recipe.collate([recipe.prepare({"text": one}) for one in texts])
+            model(batch.ids, batch.owners)
         hook.remove()
         return seen[0]
 
     torch.testing.assert_close(pooled([text])[0], pooled(pieces).max(dim=0).values)
 
 
-def test_piece_dropout_leaves_stretches_of_the_text_in_their_order_and_at_least_one_piece(data: dict[str, str]) -> None:
+def test_piece_dropout_leaves_pieces_of_the_text_in_their_order_and_at_least_one(data: dict[str, str]) -> None:
     settings = {**data, "tokenizer.kind": "char", "model.chop": "4", "model.piece_dropout": "0.6"}
     recipe = _fitted(settings)
     item = recipe.prepare({"text": "not good at all and dull"})
     whole = {**item, "ids": np.arange(40)}  # each token tells its place
-    shares = []
+    shares, offsets = [], set()
     for seed in range(300):
-        kept = recipe.augment(whole, np.random.default_rng(seed))["ids"]
+        pieces = recipe.augment(whole, np.random.default_rng(seed))["pieces"]
+        kept = np.concatenate(pieces)
         assert (np.diff(kept) > 0).all()
-        stretches = np.split(kept, np.flatnonzero(np.diff(kept) > 1) + 1)
-        assert all(len(stretch) % 4 == 0 or stretch[-1] == 39 for stretch in stretches)
-        assert len(kept)
+        assert all((np.diff(piece) == 1).all() and 1 <= len(piece) <= 4 for piece in pieces)
+        assert all(len(piece) == 4 or piece[0] == 0 or piece[-1] == 39 for piece in pieces)
         shares.append(len(kept) / 40)
-    assert 0.25 < np.mean(shares) < 0.45
+        offsets |= {int(piece[0]) % 4 for piece in pieces if piece[0] > 0}
+    assert 0.3 < np.mean(shares) < 0.5
     assert np.ptp(shares) > 0.4
-    short = recipe.prepare({"text": "dull"})
-    assert recipe.augment(short, np.random.default_rng(0))["ids"].tolist() == short["ids"].tolist()
+    assert offsets == {0, 1, 2, 3}
+    short = recipe.augment(recipe.prepare({"text": "dull"}), np.random.default_rng(0))
+    assert "pieces" not in short
+    batch = recipe.collate([{**whole, "pieces": [np.arange(4), np.arange(8, 9)]}, short])
+    assert batch.ids.lengths.tolist() == [4, 1, 4]
+    assert batch.owners.tolist() == [0, 0, 1]
 
 
 # The loss ------------------------------------------------------------------------------------------------------------
