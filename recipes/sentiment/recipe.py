@@ -65,7 +65,8 @@ class SentimentData(DataConfig):
     """Label -> answer, where training has finer labels than the answers, e.g. {very positive: positive, ...}; training
     examples whose label has no answer are trained on all the same, in other parts they are left out."""
     phrases: str | None = None
-    """A file of labelled phrases of the training texts, which are trained on too (a treebank's, for instance)."""
+    """A file of labelled phrases of the training texts, which are trained on too (a treebank's, say); a copy of the
+    data set on the hub comes without."""
     phrase_text: str = "phrase"
     """Column with the phrase in the file of phrases."""
     phrase_label_names: dict[str, str] | None = None
@@ -216,7 +217,7 @@ class Sentiment(Recipe[SentimentConfig]):
         splits = {name: relabel(split, "label", names.get(name, data.label_names)) for name, split in splits.items()}
         splits = {name: split if name == "train" else self._with_answers(split) for name, split in splits.items()}
         check_labels(splits, "label", known=(data.fold or {}).values())
-        if data.phrases is not None:
+        if data.phrases is not None and not splits["train"].from_hub:
             columns = {"text": data.phrase_text, "label": data.label}
             phrases = relabel(load_file(find_file(data, "phrases"), data, columns), "label", data.phrase_label_names)
             held_out = [split for name, split in splits.items() if name != "train"]

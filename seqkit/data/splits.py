@@ -40,6 +40,8 @@ class Split:
     """Why examples were left out -> how many."""
     origin: str = ""
     """Where the part comes from, in words."""
+    from_hub: bool = False
+    """Whether it comes from the Hugging Face hub, where what lies beside the files is not to be had."""
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -241,7 +243,7 @@ def _from_demo(rows: Rows) -> dict[str, Split]:
 
 
 def _hub_split(part: Any) -> Split:
-    return Split(_dataset(part.columns), part.left_out, part.origin)
+    return Split(_dataset(part.columns), part.left_out, part.origin, from_hub=True)
 
 
 def _checked(name: str, split: Split) -> Split:
