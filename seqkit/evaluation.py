@@ -63,12 +63,16 @@ def evaluate(
 
     Several models are an ensemble. They are put into eval mode for the time, and back into the mode they were in.
     """
-    if not len(items):
-        raise DataError("There is no example to evaluate.", hint="See 'left out' in the description of the data.")
     predictions = predict(recipe, models, items, device=device, options=options, progress=progress)
-    outcomes = [Outcome(items.places[i], items.values[i], predictions[i]) for i in range(len(items))]
-    statistics = np.stack([recipe.statistics(outcome.item, outcome.prediction) for outcome in outcomes])
-    return Evaluation(outcomes, statistics, recipe.metrics)
+    outcomes, statistics = [], []
+    for place, item, prediction in zip(items.places, items.values, predictions, strict=True):
+        added = recipe.statistics(item, prediction)
+        if added is not None:
+            outcomes.append(Outcome(place, item, prediction))
+            statistics.append(added)
+    if not outcomes:
+        raise DataError("There is no example to evaluate.", hint="See 'left out' in the description of the data.")
+    return Evaluation(outcomes, np.stack(statistics), recipe.metrics)
 
 
 def predict(

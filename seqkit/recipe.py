@@ -208,8 +208,11 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
         """
 
     @abc.abstractmethod
-    def statistics(self, item: Item, prediction: Any) -> np.ndarray:
-        """What an example adds to the metrics: a float64 vector (S,) whose sum over examples `metrics` can read."""
+    def statistics(self, item: Item, prediction: Any) -> np.ndarray | None:
+        """What an example adds to the metrics: a float64 vector (S,) whose sum over examples `metrics` can read.
+
+        None for an example that has nothing to compare the prediction with; it is left out of the evaluation.
+        """
 
     @abc.abstractmethod
     def metrics(self, totals: np.ndarray) -> dict[str, float]:

@@ -65,8 +65,8 @@ class SentimentData(DataConfig):
     """Label -> answer, where training has finer labels than the answers, e.g. {very positive: positive, ...}; training
     examples whose label has no answer are trained on all the same, in other parts they are left out."""
     phrases: str | None = None
-    """A file of labelled phrases of the training texts, which are trained on too (a treebank's, say); a copy of the
-    data set on the hub comes without."""
+    """A file of labelled phrases of the training texts, which are trained on too (a treebank's, say); a copy of
+    the data set on the hub comes without."""
     phrase_text: str = "phrase"
     """Column with the phrase in the file of phrases."""
     phrase_label_names: dict[str, str] | None = None
@@ -335,9 +335,9 @@ class Sentiment(Recipe[SentimentConfig]):
         mean_BK = log_probs_MBK.logsumexp(dim=0) - np.log(len(models))
         return list(self.labels.log_answers(mean_BK).cpu().numpy())
 
-    def statistics(self, item: Item, prediction: np.ndarray) -> np.ndarray:
-        """The text's cell of the confusion matrix, and its loss."""
-        return classification_statistics(item["answer"], prediction)
+    def statistics(self, item: Item, prediction: np.ndarray) -> np.ndarray | None:
+        """The text's cell of the confusion matrix, and its loss; None for a label without an answer."""
+        return None if item["answer"] < 0 else classification_statistics(item["answer"], prediction)
 
     def metrics(self, totals: np.ndarray) -> dict[str, float]:
         """Accuracy, macro F1 and loss."""
@@ -358,7 +358,7 @@ class Sentiment(Recipe[SentimentConfig]):
 
     def report(self, outcomes: Sequence[Outcome], folder: Path, split: str) -> list[Path]:
         """The confusion matrix as a picture, and the texts that the model is most wrong about."""
-        totals = sum(self.statistics(outcome.item, outcome.prediction) for outcome in outcomes)
+        totals = sum(classification_statistics(outcome.item["answer"], outcome.prediction) for outcome in outcomes)
         title = f"{split}: {len(outcomes)} texts"
         answers, matrix = self.labels.answers, confusion_matrix(np.asarray(totals))
         picture = save_confusion(matrix, answers, folder / f"confusion-{split}.png", title=title)

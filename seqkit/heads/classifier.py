@@ -52,14 +52,9 @@ def class_weights(counts: np.ndarray, power: float) -> np.ndarray:
 
 
 def classification_statistics(label: int, log_probs: np.ndarray) -> np.ndarray:
-    """What one example adds: a one in its cell of the confusion matrix (K, K), flattened, and its loss in nats.
-
-    An example without a label (-1) adds nothing.
-    """
+    """What one example adds: a one in its cell of the confusion matrix (K, K), flattened, and its loss in nats."""
     num_classes = len(log_probs)
     statistics = np.zeros(num_classes * num_classes + 1)
-    if label < 0:
-        return statistics
     statistics[label * num_classes + int(log_probs.argmax())] = 1.0
     statistics[-1] = -log_probs[label]
     return statistics

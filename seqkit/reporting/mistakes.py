@@ -28,7 +28,7 @@ class LabelledOutcome(Protocol):
 
 def save_mistakes(outcomes: Sequence[LabelledOutcome], labels: Sequence[str], path: Path, *, most: int = 100) -> Path:
     """Write the wrong answers as TSV, the most confident first: place, true and predicted label, both probabilities."""
-    wrong = [outcome for outcome in outcomes if int(outcome.prediction.argmax()) != outcome.item["answer"] >= 0]
+    wrong = [outcome for outcome in outcomes if int(outcome.prediction.argmax()) != outcome.item["answer"]]
     wrong.sort(key=lambda outcome: float(outcome.prediction[outcome.item["answer"]]))
     lines = ["place\tlabel\tpredicted\tp_label\tp_predicted\ttext"]
     for outcome in wrong[:most]:

@@ -16,6 +16,7 @@ from rich.console import Console
 from seqkit.cli.train import configure
 from seqkit.decoding import load_run
 from seqkit.errors import DataError, RunError
+from seqkit.evaluation import evaluate
 from seqkit.recipe import Recipe
 from seqkit.runs.folder import Run
 from seqkit.storage import read_json
@@ -339,6 +340,10 @@ def test_folded_labels_are_trained_apart_and_answered_together(tmp_path: Path) -
     assert [answer["label"] for answer in answers if answer["source"] != "a film"] == ["pos", "pos", "neg", "neg"]
     assert len(loaded.recipe.items(loaded.recipe.load_data()["test"])) == 2
     assert len(loaded.recipe.items(loaded.recipe.load_file(coarse))) == 2
+    train = loaded.recipe.items(loaded.recipe.load_data()["train"])
+    evaluation = evaluate(loaded.recipe, loaded.models, train, device=loaded.device)
+    assert (len(train), len(evaluation.outcomes)) == (20, 16)  # the neutral texts have no answer to compare with
+    assert evaluation.metrics()["accuracy"] == 1.0
 
 
 def test_a_label_that_training_never_saw_is_named_with_its_place(data: dict[str, str], tmp_path: Path) -> None:
