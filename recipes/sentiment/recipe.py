@@ -27,7 +27,8 @@ from seqkit.data.splits import Split, find_file, load_file, load_splits, relabel
 from seqkit.errors import DataError, RunError
 from seqkit.frontends.cooccurrence import cooccurrence_vectors
 from seqkit.frontends.embedding import TokenEmbedding
-from seqkit.frontends.text import TextFrontend, TokenizerConfig
+from seqkit.frontends.text import TextFrontend
+from seqkit.frontends.tokenizer import TokenizerConfig
 from seqkit.heads.classifier import (
     Classifier,
     class_weights,

@@ -14,15 +14,13 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from seqkit.errors import ConfigError, DataError, RunError
+from seqkit.frontends.tokenizer import DEFAULT_SIZE, TokenizerConfig
 from seqkit.storage import write_bytes
-
-if TYPE_CHECKING:
-    from seqkit.frontends.text import TokenizerConfig
 
 FILE = "tokenizer.model"
 
@@ -65,8 +63,6 @@ class Subwords:
     def fit(cls, texts: Iterable[str], config: TokenizerConfig) -> Self:
         """Train a model. Raises ConfigError where the texts cannot give `config.vocab_size` pieces."""
         import sentencepiece
-
-        from seqkit.frontends.text import DEFAULT_SIZE
 
         written = io.BytesIO()
         try:

@@ -9,70 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import pydantic
 
-from seqkit.config import Config
 from seqkit.errors import DataError, RunError
+from seqkit.frontends.tokenizer import DEFAULT_SIZE, TokenizerConfig
 from seqkit.storage import read_json, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIG_FILE = "tokenizer.json"
-DEFAULT_SIZE = 8000
-"""Size of a vocabulary where none is asked for."""
 _FORMAT = 1
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,80}>")
 _PUNCTUATION = re.compile(r"[^\w\s']")
-
-
-class TokenizerConfig(Config):
-    """How a text is cut into tokens."""
-
-    kind: Literal["unigram", "bpe", "word", "char"] = "unigram"
-    """unigram and bpe learn pieces of words; word takes words as given (between whitespace); char takes characters."""
-    vocab_size: int | None = pydantic.Field(default=None, ge=2)
-    """Size of the vocabulary, <unk> included: exact for unigram and bpe, at most so many for word and char; null for
-    8000, or as many as the texts give."""
-    character_coverage: float = pydantic.Field(default=0.9995, gt=0, le=1)
-    """Share of the characters of the training texts that unigram and bpe can write; the rarest rest is unknown."""
-    byte_fallback: bool = False
-    """Write an unknown character as its UTF-8 bytes instead (unigram and bpe; takes 256 of the vocabulary)."""
-    lowercase: bool = False
-    """Make every text lower-case first."""
-    strip_tags: bool = False
-    """Take out what looks like an HTML tag, <br /> for instance."""
-    split_punctuation: bool = False
-    """Put spaces around every sign that is no letter, digit, underscore or apostrophe: so that "word" gives words."""
-    max_length: int | None = pydantic.Field(default=None, ge=1)
-    """Most tokens of a text; null for no limit."""
-    truncate: Literal["head", "tail", "head+tail"] = "head"
-    """What stays of a longer text: its head, its tail, or a quarter from the head and the rest from the tail."""
-    sampling_alpha: float = pydantic.Field(default=0.0, ge=0)
-    """Subword regularisation for unigram: draw segmentations by P ** alpha (Kudo 2018); 0.1 is free, 0 off."""
-    merge_dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
-    """Subword regularisation for bpe: share of merges left out (Provilkov et al. 2020), e.g. 0.1; 0 is off."""
-    fit_characters: int = pydantic.Field(default=10_000_000, ge=1)
-    """Learn pieces from a random draw of the training texts of about so many characters, if they have more."""
-
-    @property
-    def sampling(self) -> bool:
-        """Whether training draws another segmentation each time."""
-        return self.sampling_alpha > 0 or self.merge_dropout > 0
-
-    @pydantic.model_validator(mode="after")
-    def _options_fit_kind(self) -> Self:
-        for name, kinds in (
-            ("sampling_alpha", ("unigram",)),
-            ("merge_dropout", ("bpe",)),
-            ("byte_fallback", ("unigram", "bpe")),
-        ):
-            if getattr(self, name) and self.kind not in kinds:
-                raise ValueError(f"{name} is for kind={' or '.join(kinds)}, and kind is {self.kind}")
-        return self
 
 
 class Units(Protocol):

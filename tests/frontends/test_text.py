@@ -16,7 +16,8 @@ from seqkit.config import resolve
 from seqkit.data.demo_reviews import demo_reviews
 from seqkit.errors import ConfigError, DataError, RunError
 from seqkit.frontends.subwords import Subwords
-from seqkit.frontends.text import TextFrontend, TokenizerConfig
+from seqkit.frontends.text import TextFrontend
+from seqkit.frontends.tokenizer import TokenizerConfig
 
 PLAIN = [
     "the",
