@@ -54,7 +54,7 @@ def preset_and_copy(
 
 def test_the_preset_reads_the_copy(preset_and_copy: tuple[str, Path]) -> None:
     preset, folder = preset_and_copy
-    _, _, recipe = configure(f"sentiment/{preset}", [f"data.hub.name={folder}", "model.embedding_init=normal"])
+    recipe: Any = configure(f"sentiment/{preset}", [f"data.hub.name={folder}", "model.embedding_init=normal"])[2]
     splits = recipe.load_data()
     assert set(splits) == {"train", "validation", "test"}
     recipe.fit(splits["train"])
