@@ -48,15 +48,10 @@ class RecurrentLayer(nn.Module):
         super().__init__()
         if input_size < 1 or hidden_size < 1:
             raise ValueError(f"input_size and hidden_size must be at least 1; they are {input_size}, {hidden_size}.")
-        kernels.choose(
-            kernel, torch.device("cpu"), torch.float32
-        )  # says now, not at the first batch, what cannot serve
-        self.input_size, self.hidden_size, self.bidirectional, self.kernel = (
-            input_size,
-            hidden_size,
-            bidirectional,
-            kernel,
-        )
+        # Say now, not at the first batch, that a kernel cannot serve.
+        kernels.choose(kernel, torch.device("cpu"), torch.float32)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.bidirectional, self.kernel = bidirectional, kernel
         rows = self.gates * hidden_size
         shapes = {
             "weight_ih": (rows, input_size),
