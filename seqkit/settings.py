@@ -95,8 +95,7 @@ class TrainingConfig(Config):
     ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Decay of an exponential moving average of the weights, which evaluation then uses; 0 switches it off."""
     precision: Literal["float32", "bf16"] = "float32"
-    """`bf16` runs matrix products in bfloat16, weights and LSTM state staying float32: autocast on a GPU, oneDNN's
-    reduced-precision products on a CPU (an error where the CPU has no bfloat16 instructions)."""
+    """`bf16` runs matrix products in bfloat16 (autocast); weights, the LSTM and the loss stay float32."""
     max_skipped: int = Field(default=20, ge=0)
     """Batches with a non-finite loss or gradient that are skipped before training stops."""
     workers: int = Field(default=0, ge=0)

@@ -43,7 +43,7 @@ def dry_run(recipe: Recipe[Any], console: Console, *, init_from: Path | None = N
     prepared = prepare(recipe, console, init_from=init_from)
     console.print(data_table(prepared.report))
     few = _first(prepared.items["validation"], training.batch_examples)
-    with tempfile.TemporaryDirectory() as folder, compute_settings(training, accelerator.device):
+    with tempfile.TemporaryDirectory() as folder, compute_settings(training):
         run = Run.create(Path(folder) / "run", {"recipe": {}, "state": "dry run"}, recipe.config)
         recipe.save_frontend(run.frontend)
         model = initial_model(recipe, init_from, console)

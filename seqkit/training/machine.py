@@ -1,4 +1,4 @@
-"""The machine that a run is trained on: device, threads, reduced precision, and what a run records of it."""
+"""The machine that a run is trained on: device, precision, threads, memory, and what a run records of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 import seqkit
 from seqkit.errors import ConfigError
@@ -24,8 +25,9 @@ def build_accelerator(config: TrainingConfig) -> Accelerator:
         found = ", ".join(name for name, present in there.items() if present and name != "auto")
         raise ConfigError([f"training.device={config.device}: this machine has {found}."])
     on_gpu = config.device != "cpu" and (there["cuda"] or there["mps"])
-    mixed = "bf16" if config.precision == "bf16" and on_gpu else "no"
-    accelerator = Accelerator(mixed_precision=mixed, cpu=not on_gpu)
+    # accelerate keeps one state for a process and refuses another precision; a process may train several runs.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no", cpu=not on_gpu)
     if accelerator.num_processes > 1:
         raise ConfigError([f"{accelerator.num_processes} processes were started; training runs in one process so far."])
     return accelerator
@@ -34,28 +36,18 @@ def build_accelerator(config: TrainingConfig) -> Accelerator:
 # From glibc's malloc.h: trim threshold, top pad, mmap threshold. Bytes.
 _MALLOPT = {-1: 2**31 - 1, -2: 2**26, -3: 2**30}
 
-_mkldnn: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # made at import; stubs do not know it
-
 
 @contextmanager
-def compute_settings(config: TrainingConfig, device: torch.device) -> Iterator[None]:
-    """Threads and the precision of CPU matrix products, for the time of the body.
-
-    Raises ConfigError where bf16 is asked for and the CPU has no bfloat16 instructions: emulated, it would be slower.
-    """
-    threads, matmul = torch.get_num_threads(), _mkldnn.fp32_precision
+def compute_settings(config: TrainingConfig) -> Iterator[None]:
+    """Threads and memory as training wants them, for the time of the body."""
     keep_freed_memory()
+    threads = torch.get_num_threads()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    if config.precision == "bf16" and device.type == "cpu":
-        if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
-            raise ConfigError(["training.precision=bf16: this CPU has no bfloat16 instructions. Use float32."])
-        _mkldnn.fp32_precision = "bf16"
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        _mkldnn.fp32_precision = matmul
 
 
 def keep_freed_memory() -> bool:

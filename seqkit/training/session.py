@@ -165,7 +165,7 @@ def _check_unchanged(run: Run, prepared: Prepared) -> None:
 
 def _train_and_finish(run: Run, trainer: Trainer, console: Console) -> None:
     recipe, config = trainer.recipe, trainer.recipe.config.training
-    with compute_settings(config, trainer.accelerator.device), stop_signals() as stop:
+    with compute_settings(config), stop_signals() as stop:
         model = trainer.bare_model
         count = sum(parameter.numel() for parameter in model.parameters())
         device, threads = trainer.accelerator.device, torch.get_num_threads()

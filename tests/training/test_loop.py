@@ -52,6 +52,16 @@ def test_a_run_learns_and_leaves_a_whole_folder(train_toy: TrainToy) -> None:
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
 
 
+def test_bfloat16_trains_too_and_leaves_float32_weights(train_toy: TrainToy) -> None:
+    exact, rounded = train_toy("exact"), train_toy("rounded", {"training.precision": "bf16"})
+    weights = load_tensors(rounded.weights)
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    for name, tensor in load_tensors(exact.weights).items():
+        torch.testing.assert_close(weights[name], tensor, rtol=0.1, atol=0.05)
+        assert not torch.equal(weights[name], tensor)
+    assert train_toy("again").weights.read_bytes() == exact.weights.read_bytes()
+
+
 def test_same_seed_same_bits_other_seed_other_weights(train_toy: TrainToy) -> None:
     first, second, other = train_toy("a"), train_toy("b"), train_toy("c", {"training.seed": "1"})
     assert first.log.read_bytes() == second.log.read_bytes()
