@@ -196,7 +196,7 @@ class Sentiment(Recipe[SentimentConfig]):
     config_type = SentimentConfig
     options_type = SentimentDecode
     metric = "accuracy"
-    sample = '"not bad at all, but far too long"'
+    sample = '"the film was not dull at all"'
     key_column = "text"
     label_column = "label"
 
