@@ -29,6 +29,10 @@ class Items:
     def __len__(self) -> int:
         return len(self.values)
 
+    def first(self, count: int) -> Items:
+        """The first `count` items, or all where there are fewer."""
+        return Items(self.values[:count], self.lengths[:count], self.places[:count])
+
 
 def prepare_all(
     examples: Iterable[Mapping[str, Any]],

@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.console import Console
 
-from seqkit.data.items import Items
 from seqkit.evaluation import predict
 from seqkit.recipe import Recipe
 from seqkit.reporting.tables import data_table
@@ -42,7 +41,7 @@ def dry_run(recipe: Recipe[Any], console: Console, *, init_from: Path | None = N
     accelerator = build_accelerator(training)
     prepared = prepare(recipe, console, init_from=init_from)
     console.print(data_table(prepared.report))
-    few = _first(prepared.items["validation"], training.batch_examples)
+    few = prepared.items["validation"].first(training.batch_examples)
     with tempfile.TemporaryDirectory() as folder, compute_settings(training):
         run = Run.create(Path(folder) / "run", {"recipe": {}, "state": "dry run"}, recipe.config)
         recipe.save_frontend(run.frontend)
@@ -51,13 +50,9 @@ def dry_run(recipe: Recipe[Any], console: Console, *, init_from: Path | None = N
         watched = _Silent()
         with MetricsLog(run.log) as log:
             trainer.train(log, watched)
-        predictions = predict(recipe, [trainer.bare_model], _first(few, 1), device=accelerator.device)
+        predictions = predict(recipe, [trainer.bare_model], few.first(1), device=accelerator.device)
     answer = recipe.answer(predictions[0], recipe.options_type())
     return (
         f"dry run: one step ({kernels(trainer.bare_model)}), loss {watched.values['loss']:.4f}, gradient norm "
         f"{watched.values['grad_norm']:.4f}; {len(few)} examples evaluated; decoded: {answer.text}"
     )
-
-
-def _first(items: Items, count: int) -> Items:
-    return Items(items.values[:count], items.lengths[:count], items.places[:count])

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from seqkit.data.batching import example_rng
 from seqkit.data.items import Item, Items
-from seqkit.errors import ConfigError, DivergenceError
+from seqkit.errors import DivergenceError
 from seqkit.evaluation import evaluate
 from seqkit.recipe import Recipe, better
 from seqkit.training.checkpoints import Checkpoints, Position
@@ -195,8 +195,6 @@ class Trainer:
             self.average.swap()
         validation = self.items["validation"]
         metrics = evaluate(self.recipe, [self.model], validation, device=self.accelerator.device).metrics()
-        if self.metric not in metrics:
-            raise ConfigError([f"training.metric={self.metric}: this recipe measures {', '.join(metrics)}."])
         improved = self._keep(metrics[self.metric])
         if self.average is not None:
             self.average.swap()

@@ -18,7 +18,7 @@ from rich.console import Console
 from seqkit.data.check import DataReport, describe
 from seqkit.data.items import Items
 from seqkit.data.splits import fingerprint
-from seqkit.errors import DataError, InterruptedRun, RunError
+from seqkit.errors import ConfigError, DataError, InterruptedRun, RunError
 from seqkit.evaluation import evaluate, result_record
 from seqkit.lstm.layer import RecurrentLayer
 from seqkit.recipe import Recipe
@@ -97,6 +97,7 @@ def train(
     prepared = prepare(recipe, console, init_from=init_from)
     console.print(data_table(prepared.report))
     model = initial_model(recipe, init_from, console)
+    check_metric(recipe, model, prepared.items["validation"])
     info = {
         "recipe": {
             "name": source.name,
@@ -193,6 +194,16 @@ def initial_model(recipe: Recipe[Any], init_from: Path | None, console: Console)
         console.print(f"from {init_from}: took {', '.join(taken) or 'nothing'}")
         console.print(f"left as initialised: {', '.join(left) or 'nothing'}")
     return model
+
+
+def check_metric(recipe: Recipe[Any], model: torch.nn.Module, items: Items) -> None:
+    """Raise ConfigError where training.metric is none of the metrics that the recipe measures."""
+    wanted = recipe.config.training.metric
+    if wanted is None:
+        return
+    measured = evaluate(recipe, [model], items.first(1), device=torch.device("cpu")).metrics()
+    if wanted not in measured:
+        raise ConfigError([f"training.metric={wanted}: this recipe measures {', '.join(measured)}."])
 
 
 def warm_start(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[list[str], list[str]]:

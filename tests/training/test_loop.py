@@ -188,9 +188,14 @@ def test_final_weights_are_the_average_of_the_best(train_toy: TrainToy) -> None:
         torch.testing.assert_close(tensor, torch.stack([weights[name] for weights in kept]).mean(dim=0))
 
 
-def test_an_unknown_metric_is_an_error(train_toy: TrainToy) -> None:
+def test_an_unknown_metric_is_an_error_before_training(train_toy: TrainToy, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"training\.metric=f2: this recipe measures accuracy, loss"):
-        train_toy(overrides={"training.metric": "f2"})
+        train_toy("wrong", {"training.metric": "f2"})
+    assert not (tmp_path / "wrong").exists()
+    assert (
+        "loss"
+        in read_json(train_toy("right", {"training.metric": "loss"}).path / "results.json")["validation"]["metrics"]
+    )
 
 
 def test_warm_start_takes_what_fits(train_toy: TrainToy) -> None:
