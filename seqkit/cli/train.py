@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,7 +59,7 @@ def train(
         from seqkit.training.session import resume as resume_run
 
         run, trained = resume_run(resume, recipe_folder=recipe_folder, console=console)
-        _summary(run.path, trained.sample, console)
+        _summary(run.path, trained.sample, recipe_folder, console)
         return
     if recipe is None:
         raise ConfigError(["Which recipe? For instance: seqkit train sentiment. 'seqkit recipes' lists them."])
@@ -73,7 +74,7 @@ def train(
 
     path = out if out is not None else free_name(Path("runs") / f"{source.name}-{preset}")
     run = train_run(source, trained, path, preset=preset, overwrite=overwrite, init_from=init_from, console=console)
-    _summary(run.path, trained.sample, console)
+    _summary(run.path, trained.sample, None if source.built_in else str(source.folder), console)
 
 
 def configure(reference: str, overrides: list[str], seed: int | None = None) -> tuple[RecipeSource, str, Recipe[Any]]:
@@ -98,7 +99,7 @@ def configure(reference: str, overrides: list[str], seed: int | None = None) -> 
     return source, preset, recipe
 
 
-def _summary(path: Path, sample: str, console: Console) -> None:
+def _summary(path: Path, sample: str, recipe_folder: str | None, console: Console) -> None:
     """Say where everything is, and what to type next."""
     from seqkit.storage import read_json
 
@@ -110,5 +111,6 @@ def _summary(path: Path, sample: str, console: Console) -> None:
     console.print(f"\nvalidation, {result['examples']} examples: {figures}", highlight=False, soft_wrap=True)
     console.print(f"pictures and reports: {path / 'plots'}", highlight=False, soft_wrap=True)
     console.print("\nNext:", highlight=False)
-    typer.echo(f"seqkit eval {path}")
-    typer.echo(f"seqkit decode {path} {sample}")
+    own = "" if recipe_folder is None else f" --recipe {shlex.quote(recipe_folder)}"
+    typer.echo(f"seqkit eval {path}{own}")
+    typer.echo(f"seqkit decode {path} {sample}{own}")
