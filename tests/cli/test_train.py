@@ -289,7 +289,7 @@ def test_a_signal_saves_the_state_and_resume_finishes_as_if_nothing_had_happened
     assert "--recipe" in refused.said
     resumed = seqkit("train", "--resume", run, "--recipe", recipe)
     assert resumed.code == 0, resumed.err
-    assert resumed.out.splitlines()[0] == f"seqkit eval {run}"
+    assert resumed.out.splitlines()[0] == f"seqkit eval {run} --recipe {recipe}"
     assert "going on at" in resumed.said
     assert read_json(run / "run.json")["state"] == "finished"
     whole = tmp_path / "whole"
