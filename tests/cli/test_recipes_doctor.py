@@ -90,7 +90,7 @@ def test_a_copied_recipe_is_stamped_and_trains_as_it_is(
     trained = seqkit("train", "./my-recipe", *SMALL)
     assert trained.code == 0, trained.err
     run = "runs/my-recipe-demo"
-    assert trained.out.startswith(f"seqkit eval {run}\n")
+    assert trained.out.startswith(f"seqkit eval {run} --recipe {tmp_path / 'my-recipe'}\n")
     refused = seqkit("eval", run)
     assert refused.code == 2
     assert "--recipe DIR" in refused.said
