@@ -48,7 +48,7 @@ def _options(
 def share_cores() -> None:
     """Let the threads of a parallel loop sleep soon after they have waited for each other in vain.
 
-    GNU OpenMP lets them spin for about a second's worth of turns. When another program has one of two cores, each of
+    GNU OpenMP lets them spin for long before they sleep. When another program has one of two cores, each of
     the thousands of small loops of a training step then waits for a time slice: steps of 0.13 s were seen to take 10 s.
     With 5,000 turns they take about 0.3 s, and on a quiet machine as long as before. It must be set before torch is
     loaded; a setting of the user's stands.

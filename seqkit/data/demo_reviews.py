@@ -2,8 +2,8 @@
 
 A small grammar writes them from a fixed seed. The clauses carry a polarity, plainly or through a negation ("not
 tedious at all"); where two clauses disagree, the one that the conjunction puts in front decides ("X, but Y" and
-"although X, Y" mean Y, "Y, although X" does too). Sentences without an opinion stand around them. So words alone get
-only about 7 in 10 right. A sentence stands in one part only, and the test part has things and phrasings of its own.
+"although X, Y" mean Y, "Y, although X" does too). Sentences without an opinion stand around them. So words alone do not
+suffice. A sentence stands in one part only, and the test part has things and phrasings of its own.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def keep_freed_memory() -> bool:
     """Tell glibc's malloc to keep freed memory for the next step instead of giving it back to the system.
 
     A training step frees and asks again for the same large buffers; by default each time costs page faults, which on
-    small models take up to half of the processor's time. Returns False where the C library has no such setting.
+    small models take a good part of the processor's time. Returns False where the C library has no such setting.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
