@@ -172,9 +172,14 @@ def _is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in (typing.Union, types.UnionType)
 
 
-def _parse(config_type: type[Config], values: dict[str, Any]) -> dict[str, Any]:
-    """Turn text into the structure that a field's type asks for; pydantic turns the scalars into numbers and flags."""
-    parsed: dict[str, Any] = {}
+def _parse(config_type: type[Config], values: dict[str, Any], default: Any = None) -> dict[str, Any]:
+    """Turn text into the structure that a field's type asks for; pydantic turns the scalars into numbers and flags.
+
+    A field may have a `default` of its own, e.g. LSTMConfig(hidden_size=128): a key beside those that it sets leaves
+    them as they are.
+    """
+    set_there = default.model_fields_set if isinstance(default, Config) else ()
+    parsed: dict[str, Any] = {key: getattr(default, key) for key in set_there}
     for key, value in values.items():
         field = config_type.model_fields.get(key)
         if field is None:
@@ -182,7 +187,7 @@ def _parse(config_type: type[Config], values: dict[str, Any]) -> dict[str, Any]:
             continue
         nested = _config_type_of(field.annotation)
         if nested is not None and isinstance(value, dict):
-            parsed[key] = _parse(nested, value)
+            parsed[key] = _parse(nested, value, parsed.get(key, field.default))
         elif isinstance(value, str) and not _accepts(field.annotation, str):
             parsed[key] = _parse_text(field.annotation, value)
         else:

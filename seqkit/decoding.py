@@ -40,11 +40,13 @@ class Input:
     place: str
     problem: str | None = None
     """Why it cannot be read, where it cannot."""
+    blank_too: bool = False
+    """Whether it is answered even where there is nothing in it; a blank line is not."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One answer, or the problem that stood in its way. An empty line has neither."""
+    """One answer, or the problem that stood in its way. A blank line has neither."""
 
     source: str
     answer: Answer | None = None
@@ -142,15 +144,16 @@ class Decoder:
     def __init__(self, run: Run, recipe: Recipe[Any], models: Sequence[nn.Module], device: torch.device) -> None:
         self.run, self.recipe, self.models, self.device = run, recipe, models, device
 
-    def decode(self, inputs: str | Sequence[str], **options: Any) -> list[dict[str, Any]]:
+    def decode(self, inputs: str | Sequence[str] = (), **options: Any) -> list[dict[str, Any]]:
         """Answer inputs as `seqkit decode --json` does: texts, or paths of files and folders; one dict for each.
 
-        `options` are what the recipe's decoding takes. Raises ConfigError for a wrong option, InputError for an input
-        that cannot be used.
+        `options` are what the recipe's decoding takes, among them an option that is an input itself (`prompt="..."`).
+        Raises ConfigError for a wrong option, InputError for an input that cannot be used.
         """
         arguments = [inputs] if isinstance(inputs, str) else list(inputs)
         answers = []
-        for decoded in self.stream(expand(arguments, self.recipe), self.options(options)):
+        chosen = self.options(options)
+        for decoded in self.stream(self.inputs(arguments, chosen), chosen):
             if decoded.problem is not None:
                 raise InputError(decoded.problem)
             answers.append(decoded.to_json())
@@ -159,6 +162,21 @@ class Decoder:
     def options(self, options: Mapping[str, Any]) -> DecodeConfig:
         """The recipe's decoding options from keys and values; wrong ones are a ConfigError."""
         return resolve(self.recipe.options_type, options, source="option")
+
+    def inputs(self, arguments: Sequence[str], options: DecodeConfig) -> Iterator[Input]:
+        """The inputs that arguments name (see `expand`), or the one that an option is.
+
+        Raises InputError where both are given.
+        """
+        name = self.recipe.input_option
+        text: str | None = getattr(options, name) if name is not None else None
+        if text is None:
+            return expand(arguments, self.recipe)
+        if arguments:
+            raise InputError(f"--{name} is the input, and '{arguments[0]}' is another.", hint="Give one of them.")
+        shown = text.encode("utf-8", "replace").decode()
+        problem = None if _writable(text) else f"--{name} '{shown}': not UTF-8."
+        return iter([Input(shown, f"--{name}", problem, blank_too=True)])
 
     def stream(self, inputs: Iterable[Input], options: DecodeConfig, *, live: bool = False) -> Iterator[Decoded]:
         """Answer inputs in order, in chunks, so that memory stays bounded however many there are.
@@ -174,10 +192,10 @@ class Decoder:
         for entry in group:
             source = str(entry.source)
             decoded.append(Decoded(source, problem=entry.problem))
-            if entry.problem is not None or not source.strip():
+            if entry.problem is not None or not (source.strip() or entry.blank_too):
                 continue
             try:
-                values.append(self.recipe.prepare(self.recipe.example(entry.source)))
+                values.append(self.recipe.decoded_item(entry.source, options))
             except (InputError, Unusable) as problem:
                 decoded[-1] = Decoded(source, problem=f"{entry.place}: {problem}")
                 continue

@@ -24,7 +24,7 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The outcome of each item, in the split's order, and their statistics (N, S)."""
+    """The outcome of each item, in the split's order, and the statistics (N, S) of all examples."""
 
     outcomes: Sequence[Outcome]
     statistics: np.ndarray
@@ -69,10 +69,10 @@ def evaluate(
         added = recipe.statistics(item, prediction)
         if added is not None:
             outcomes.append(Outcome(place, item, prediction))
-            statistics.append(added)
+            statistics.append(np.atleast_2d(added))
     if not outcomes:
         raise DataError("There is no example to evaluate.", hint="See 'left out' in the description of the data.")
-    return Evaluation(outcomes, np.stack(statistics), recipe.metrics)
+    return Evaluation(outcomes, np.concatenate(statistics), recipe.metrics)
 
 
 def predict(
@@ -128,7 +128,7 @@ def result_record(run: str, split: str, evaluation: Evaluation, seconds: float) 
     return {
         "run": run,
         "split": split,
-        "examples": len(evaluation.outcomes),
+        "examples": len(evaluation.statistics),
         "metrics": evaluation.metrics(),
         "interval": {name: list(bounds) for name, bounds in evaluation.intervals().items()},
         "seconds": round(seconds, 3),

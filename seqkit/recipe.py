@@ -4,10 +4,11 @@ A recipe is one class in one file. It names a front-end, a backbone and a head, 
 library does the rest (loop, devices, checkpoints, evaluation with intervals, decoding of files and streams). The order
 in which the library asks:
 
-    training    load_data -> fit -> items -> build_model -> per epoch: batches -> augment -> collate -> loss
+    training    load_data -> fit -> items -> build_model
+                -> per epoch: epoch_items -> batches -> augment -> collate -> loss
                 -> per evaluation: predict -> statistics -> metrics -> at the end: calibrate, report
     evaluation  load_data or load_file -> items -> collate -> predict -> statistics -> metrics -> report
-    decoding    example -> prepare -> collate -> predict -> answer
+    decoding    decoded_item (example -> prepare) -> collate -> predict -> answer
 
 How the seven tasks answer it (what differs from text classification, which is `recipes/sentiment`):
 
@@ -20,9 +21,10 @@ How the seven tasks answer it (what differs from text classification, which is `
                           (word edits, words, character edits, characters), so that WER is corpus-level.
     sequence to sequence  items hold source and target ids; count = target tokens. predict is beam search, answer the
                           text. statistics: BLEU's n-gram matches and totals, lengths.
-    language modelling    items cuts the fitted corpus into windows, and batches returns window t of every track as
-                          batch t: contiguous. loss returns the LSTM's state as `carry`; the loop hands it to the next
-                          batch, detached, and starts each epoch from None. statistics: (nats, tokens). `generate` and
+    language modelling    items makes one item of a whole text; epoch_items cuts the training text into windows, and
+                          batches returns window t of every track as batch t: contiguous. loss returns the LSTM's
+                          state as `carry`; the loop hands it to the next batch, detached, keeps it in checkpoints, and
+                          starts each epoch from None. statistics: (nats, tokens, ...) of each line. `prompt` and
                           `score` are DecodeConfig keys.
     forecasting           items are windows, views of a scaled series; predict undoes the scaling, so that metrics are
                           in the data's unit. statistics: (sum of squares, sum of absolutes, points) per window; MASE's
@@ -45,6 +47,7 @@ import numpy as np
 
 from seqkit.config import Config
 from seqkit.data.batching import bucket_batches
+from seqkit.data.cache import Caching, opened_cache
 from seqkit.data.items import Item, Items, prepare_all
 from seqkit.settings import TrainingConfig
 
@@ -73,12 +76,12 @@ class Loss:
     """What one batch costs: `sum` (a scalar with a graph) over `count` terms.
 
     Sum and count stay apart so that accumulated batches and several processes give what one big batch gives. `carry`
-    is handed to the next batch of the epoch, detached; None where batches are independent.
+    (tensors by name) is handed to the next batch of the epoch, detached; None where batches are independent.
     """
 
     sum: Tensor
     count: Tensor
-    carry: Any = None
+    carry: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     metric: ClassVar[str]
     """The metric by which checkpoints are compared; `lower_is_better` names those that should fall."""
     lower_is_better: ClassVar[frozenset[str]] = frozenset({"loss"})
-    key_column: ClassVar[str]
-    """The column by which duplicates between splits are found."""
+    key_column: ClassVar[str | None]
+    """The column by which duplicates between splits are found; None where a repeated example means nothing."""
     label_column: ClassVar[str | None] = None
     """The column with a class label, where there is one: its values are counted and checked."""
     unit: ClassVar[str] = "tokens"
@@ -120,8 +123,13 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     """Whether a decoded file holds an example a line, or is one example."""
     sample: ClassVar[str] = "-"
     """An input to try decoding with, as it is typed."""
+    input_option: ClassVar[str | None] = None
+    """The decoding option whose text is itself the input, blank or not (`--prompt TEXT`), where there is one."""
     suffixes: ClassVar[tuple[str, ...]] = (".txt",)
     """The files that decoding takes out of a folder."""
+    caching: ClassVar[Caching | None] = None
+    """How items are kept where SEQKIT_CACHE is set; None, where preparing is as quick as reading back (texts): they are
+    not. A recipe that decodes audio or video names the columns of its files: `Caching(files=("audio",))`."""
 
     def __init__(self, config: RecipeConfigType) -> None:
         self.config = config
@@ -169,7 +177,12 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
 
     def items(self, split: Split, progress: Callable[[int, int], None] | None = None) -> Items:
         """The split's items, by default one per example; a windowed or contiguous recipe cuts its own."""
-        return prepare_all(split, self.prepare, self.length, progress)
+        with opened_cache(self) as kept:
+            return prepare_all(split, self.prepare, self.length, progress, kept)
+
+    def epoch_items(self, items: Items, epoch: int) -> Items:
+        """What an epoch trains on: `items` as they are, or cut anew, keyed by (seed, epoch)."""
+        return items
 
     def batches(self, items: Items, epoch: int) -> list[list[int]]:
         """Indices of the items of each training batch of an epoch, keyed by (seed, epoch)."""
@@ -194,7 +207,7 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
         """The untrained model, after `fit` or `load_frontend`; initialised from torch's global generator."""
 
     @abc.abstractmethod
-    def loss(self, model: nn.Module, batch: Any, carry: Any = None) -> Loss:
+    def loss(self, model: nn.Module, batch: Any, carry: Mapping[str, Tensor] | None = None) -> Loss:
         """The batch's loss as sum and count, and the state that the next batch of the epoch starts from."""
 
     # Answers ---------------------------------------------------------------------------------------------------------
@@ -211,7 +224,8 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     def statistics(self, item: Item, prediction: Any) -> np.ndarray | None:
         """What an example adds to the metrics: a float64 vector (S,) whose sum over examples `metrics` can read.
 
-        None for an example that has nothing to compare the prediction with; it is left out of the evaluation.
+        A matrix (R, S) where an item holds R parts (the lines of a text) that intervals should be drawn over. None for
+        an example that has nothing to compare the prediction with; it is left out of the evaluation.
         """
 
     @abc.abstractmethod
@@ -225,6 +239,10 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     @abc.abstractmethod
     def example(self, source: str | Path) -> Mapping[str, Any]:
         """An example to decode from a line of text (`reads = "lines"`) or a file's path. Raises InputError."""
+
+    def decoded_item(self, source: str | Path, options: DecodeConfig) -> Item:
+        """What decoding makes of a line or a file; overridden where the options matter. Raises InputError, Unusable."""
+        return self.prepare(self.example(source))
 
     def calibrate(self, model: nn.Module, items: Mapping[str, Items]) -> None:
         """Fit what is chosen after training (a threshold, a temperature) into `self.calibration`."""

@@ -54,6 +54,9 @@ class TrainingConfig(Config):
     bucket: bool = True
     """Fill a batch with examples of like length; off, lengths mix freely (which costs nothing where texts are read in
     pieces)."""
+    bptt_steps: int | None = Field(default=None, ge=1)
+    """Steps that the gradient goes back through, where a recipe reads one long text in windows and carries the LSTM's
+    state from one to the next (truncated backpropagation through time); null for all of them."""
     accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients are summed before one optimizer step."""
     normalize: Literal["batch", "mean_batch"] = "batch"
@@ -86,6 +89,8 @@ class TrainingConfig(Config):
     """Evaluations without a better metric that plateau waits for."""
     evaluate_steps: int | None = Field(default=None, ge=1)
     """Optimizer steps between two evaluations (and checkpoints); by default one evaluation an epoch."""
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps between two checkpoints, besides those that evaluations make; what a crash loses at most."""
     early_stopping: int | None = Field(default=None, ge=1)
     """Stop after so many evaluations in a row without a better metric."""
     metric: str | None = None
@@ -94,6 +99,9 @@ class TrainingConfig(Config):
     """How many best checkpoints are kept; the final weights are their average."""
     ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Decay of an exponential moving average of the weights, which evaluation then uses; 0 switches it off."""
+    average_patience: int | None = Field(default=None, ge=0)
+    """Begin to average the weights of all steps, for evaluation to use, once more than so many evaluations in a row
+    have not been better (NT-ASGD, Merity et al. 2017: with sgd, momentum 0); null never does."""
     precision: Literal["float32", "bf16"] = "float32"
     """`bf16` runs matrix products in bfloat16 (autocast); weights, the LSTM and the loss stay float32."""
     max_skipped: int = Field(default=20, ge=0)
@@ -113,4 +121,6 @@ class TrainingConfig(Config):
     def _warmup_fits(self) -> TrainingConfig:
         if self.max_steps is not None and self.warmup_steps > self.max_steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) is more than max_steps ({self.max_steps})")
+        if self.ema_decay and self.average_patience is not None:
+            raise ValueError("ema_decay and average_patience are two ways to average weights; set one of them")
         return self

@@ -78,10 +78,23 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with disk_errors(path):
+            _sync(temporary)
             temporary.rename(path)
             _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove what killed processes left below a folder under temporary names; returns what it was."""
+    found = sorted(folder.rglob(f"{_TEMPORARY}*"))
+    with disk_errors(folder):
+        for path in found:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)  # it may have stood in a folder that is gone
+    return found
 
 
 def _sync(folder: Path) -> None:

@@ -60,6 +60,22 @@ def test_overrides_win_and_null_resets() -> None:
     assert (config.steps, config.language) == (None, "de")
 
 
+def test_a_key_beside_a_fields_own_defaults_leaves_them(tmp_path: Path) -> None:
+    class Middle(Config):
+        inner: Inner = Inner(rate=0.5, kind="dog")
+
+    class Top(Config):
+        middle: Middle = Middle(inner=Inner(sizes=(7,)))
+        plain: Middle = Middle()
+
+    config = resolve(Top, {"plain": {"inner": {"sizes": "9"}}}, parse_overrides(["middle.inner.kind=dog"]))
+    assert config.plain.inner == Inner(rate=0.5, kind="dog", sizes=(9,))
+    assert config.middle.inner == Inner(sizes=(7,), kind="dog")
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert resolve(Top, read_yaml(path)) == config
+
+
 def test_every_problem_is_named_at_once_with_its_place_and_the_nearest_name() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve(

@@ -102,7 +102,8 @@ def test_commands_and_options() -> None:
     assert dict(_commands(typer.main.get_command(app))) == {
         "seqkit": ["--version"],
         "seqkit train": [
-            *("--dry-run", "--init-from", "--out", "--overwrite", "--recipe", "--resume", "--seed"),
+            *("--dry-run", "--folds", "--init-from", "--out", "--overwrite", "--recipe", "--resume", "--seed"),
+            "--seeds",
             *("recipe", "overrides"),
         ],
         "seqkit eval": ["--data", "--device", "--json", "--recipe", "--split", "run"],

@@ -214,7 +214,9 @@ class Sentiment(Recipe[SentimentConfig]):
         data = self.config.data
         columns = {"text": data.text, "label": data.label}
         splits = load_splits(data, columns, demo=demo_reviews, stratify="label")
-        names = {"test": data.test_label_names or data.label_names}
+        # A group that is held out of the training file has that file's labels.
+        own = data.test_label_names if data.held_out_column is None else None
+        names = {"test": own or data.label_names}
         splits = {name: relabel(split, "label", names.get(name, data.label_names)) for name, split in splits.items()}
         splits = {name: split if name == "train" else self._with_answers(split) for name, split in splits.items()}
         check_labels(splits, "label", known=(data.fold or {}).values())
@@ -321,7 +323,7 @@ class Sentiment(Recipe[SentimentConfig]):
             model.embedding.weight.data.copy_(self.start_vectors)
         return model
 
-    def loss(self, model: nn.Module, batch: Batch, carry: Any = None) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, carry: Mapping[str, Tensor] | None = None) -> Loss:
         """Weighted cross-entropy."""
         scores, smoothing = model(batch.ids, batch.owners), self.config.model.label_smoothing
         return Loss(*classification_loss(scores, batch.labels, weights=batch.weights, label_smoothing=smoothing))

@@ -13,6 +13,7 @@ from rich.console import Console
 from seqkit import __version__
 from seqkit.cli import decode, doctor, evaluate, recipes, train
 from seqkit.errors import SeqkitError
+from seqkit.training.processes import alone, joined
 
 app = typer.Typer(
     name="seqkit",
@@ -38,11 +39,14 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Options before a command."""
+    if context.invoked_subcommand != "train":
+        alone(f"'seqkit {context.invoked_subcommand}'")
 
 
 def share_cores() -> None:
@@ -57,13 +61,18 @@ def share_cores() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
+def _tell(error: SeqkitError) -> None:
+    typer.echo(f"seqkit: {error}", err=True)
+
+
 def main() -> None:
     """Run the command line: 0 done, 1 a fault of ours, 2 a mistake in what was given, 130 / 143 interrupted."""
     share_cores()
     console = Console(stderr=True)
     warnings.showwarning = lambda message, *_, **__: console.print(f"seqkit: warning: {message}", highlight=False)
     try:
-        app()
+        with joined(_tell, training=sys.argv[1:2] == ["train"]):
+            app()
     except SeqkitError as error:
-        typer.echo(f"seqkit: {error}", err=True)
+        _tell(error)
         sys.exit(error.exit_code)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EPILOG = """
 Try:  seqkit decode RUN "not bad at all"  |  seqkit decode RUN reviews.txt --json  |  seqkit decode RUN - < reviews.txt
+|  seqkit decode RUN --prompt "one day"
 """
 
 
@@ -53,19 +54,20 @@ def decode(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Answer inputs with a trained run, in order and as they come."""
-    from seqkit.decoding import expand, load_run
+    from seqkit.decoding import load_run
 
     loaded = load_run(run, ensemble=ensemble or [], recipe=recipe, device=device)
     arguments, settings = split_options(inputs or [], loaded.recipe.options_type)
     options = loaded.options(settings)
-    if not arguments:
+    own = loaded.recipe.input_option
+    if not arguments and (own is None or getattr(options, own) is None):
         raise InputError(
             f"What is to be decoded? Give texts, files or folders, or '-' to read stdin: seqkit decode {run} -"
         )
     live = "-" in arguments and not stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
     problems = 0
     with _destination(output) as destination:
-        for decoded in loaded.stream(expand(arguments, loaded.recipe), options, live=live):
+        for decoded in loaded.stream(loaded.inputs(arguments, options), options, live=live):
             if decoded.problem is not None:
                 problems += 1
                 typer.echo(f"seqkit: {decoded.problem}", err=True)
@@ -87,10 +89,10 @@ def split_options(arguments: Sequence[str], config: type[Config]) -> tuple[list[
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
-        if not argument.startswith("--") or any(character.isspace() for character in argument):
+        name, equals, value = argument[2:].partition("=")
+        if not argument.startswith("--") or any(character.isspace() for character in name):
             inputs.append(argument)
             continue
-        name, equals, value = argument[2:].partition("=")
         key = name.replace("-", "_")
         field = config.model_fields.get(key)
         if field is None:

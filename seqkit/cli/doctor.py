@@ -13,6 +13,8 @@ from pathlib import Path
 
 import typer
 
+from seqkit.errors import ConfigError
+
 REQUIRED = (
     "torch",
     "torchaudio",
@@ -100,8 +102,34 @@ def _data() -> Iterator[tuple[str, str]]:
         yield "FAIL", f"SEQKIT_DATA={folder}: no such folder. Mend: set it to the folder that holds your data sets."
     else:
         yield "ok", f"SEQKIT_DATA={folder}"
+    yield _cache()
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     yield ("ok" if free > 1 else "FAIL"), f"{free:.1f} GiB free in {Path.cwd()}, where runs/ is made"
+
+
+def _cache() -> tuple[str, str]:
+    """Where the cache of prepared examples is and how full; nothing is written to find out."""
+    from seqkit.data.cache import cache_settings
+
+    try:
+        settings = cache_settings()
+    except ConfigError as error:
+        return "FAIL", str(error)
+    if settings is None:
+        return "--", "SEQKIT_CACHE is not set: prepared examples are not kept from run to run"
+    place, limit = f"SEQKIT_CACHE={settings.folder}", f"at most {settings.limit / 2**30:.3g} GiB (SEQKIT_CACHE_SIZE)"
+    above = next(folder for folder in (settings.folder, *settings.folder.absolute().parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        return "FAIL", f"{place}: {above} is no folder that can be written to. Name another one."
+    import sqlite3
+
+    from seqkit.data.store import FILE, usage
+
+    try:
+        size, entries = usage(settings.folder)
+    except (OSError, sqlite3.Error) as error:
+        return "FAIL", f"{place}: damaged or locked ({error}). Mend: rm {settings.folder / FILE}"
+    return "ok", f"{place}: {entries:,} prepared examples in {size / 2**30:.3g} GiB, {limit}"
 
 
 def _commands() -> Iterator[tuple[str, str]]:

@@ -50,12 +50,20 @@ class DataConfig(Config):
     """Share of the training part that becomes the validation part where there is none; 0 for no such part."""
     test_fraction: float = pydantic.Field(default=0.1, ge=0, lt=1)
     """Share of the training part that becomes the test part where there is none; 0 for no such part."""
+    cut: Literal["random", "tail"] = "random"
+    """How a missing part is cut from the training part: drawn by `split_seed`, or taken from its end (train,
+    validation, test, in the order of the file), as a running text needs; the end's share is one of the characters."""
     group: str | None = None
     """Column of the training file whose equal values stay together when a part is cut, e.g. the movie of a review."""
+    held_out_column: str | None = None
+    """Column of the training file that names groups of examples, e.g. the speaker, to hold one of them out: its
+    examples are the test part (a test file is not read), and stand in no other part. A validation file needs it too."""
+    held_out_value: str | None = None
+    """The group that is held out: a value of `held_out_column`."""
     split_seed: int = pydantic.Field(default=0, ge=0)
     """Seed of the cut alone, so that runs with different seeds share their parts."""
     limit: int | None = pydantic.Field(default=None, ge=1)
-    """Train on only so many examples, drawn by `split_seed`; for trying things out."""
+    """Train on only so many examples, drawn by `split_seed` (with cut=tail the first); for trying things out."""
 
     @pydantic.model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -63,4 +71,8 @@ class DataConfig(Config):
             raise ValueError(f"demo=true and train={self.train} ask for two data sets; set demo=false or train=null")
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction and test_fraction together must be below 1")
+        if self.cut == "tail" and self.group is not None:
+            raise ValueError(f"cut=tail goes by order and group={self.group} by group; set cut=random or group=null")
+        if self.held_out_value is not None and self.held_out_column is None:
+            raise ValueError(f"held_out_value={self.held_out_value} is a value of which column? Set held_out_column")
         return self

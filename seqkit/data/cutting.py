@@ -1,4 +1,6 @@
-"""Which examples go into a part that is cut from another: drawn by a key alone, by group or by label where asked."""
+"""Which examples go into a part that is cut from another: drawn by a key alone, by group or by label where asked, or
+taken from the end.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +34,42 @@ def cut(
     else:
         taken = set(rng.permutation(size)[:wanted].tolist())
     return [i for i in range(size) if i not in taken], sorted(taken)
+
+
+def cut_tail(sizes: Sequence[int], shares: Sequence[float]) -> list[int] | None:
+    """Where consecutive parts begin that are cut off the end of a corpus: one index for each of `shares`, in order.
+
+    `sizes` are the examples' sizes, e.g. in characters, and a part's share is one of their sum. A part begins at the
+    boundary of examples that is nearest to its share. Every part, and what is left before them, has an example at
+    least; None where there are too few.
+    """
+    if len(sizes) <= len(shares):
+        return None
+    before = np.concatenate([[0], np.cumsum(sizes)])  # (examples + 1,): the size of all that stands before a boundary
+    starts: list[int] = []
+    for number in range(len(shares)):
+        nearest = int(np.argmin(np.abs(before - before[-1] * (1.0 - sum(shares[number:])))))
+        low = 1 if not starts else starts[-1] + 1
+        starts.append(min(max(nearest, low), len(sizes) - (len(shares) - number)))
+    return starts
+
+
+def hold_out(
+    values: Sequence[str], value: str, groups: Sequence[str] | None = None
+) -> tuple[list[int], list[int], list[int]]:
+    """Hold the examples with one of the `values` out: the indices of the others, of these, and of those in neither.
+
+    With `groups`, whose equal values must not be on both sides (an empty one is a group of its own), the third list has
+    the examples with another value that share a group with a held-out one; without, it is empty.
+    """
+    taken = [index for index, own in enumerate(values) if own == value]
+    apart = {groups[index].strip() for index in taken} - {""} if groups is not None else set()
+    kept: list[int] = []
+    shared: list[int] = []
+    for index, own in enumerate(values):
+        if own != value:
+            (shared if groups is not None and groups[index].strip() in apart else kept).append(index)
+    return kept, taken, shared
 
 
 def _by_group(groups: Sequence[str], wanted: int, rng: np.random.Generator) -> set[int]:

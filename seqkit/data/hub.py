@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,18 @@ class HubPart:
     origin: str
 
 
-def load_hub(config: HubConfig, columns: Mapping[str, str], group: str | None, *, hint: str) -> dict[str, HubPart]:
-    """Load the parts of a hub data set; `columns` maps the recipe's columns to those of the files.
+def load_hub(
+    config: HubConfig,
+    columns: Mapping[str, str],
+    group: str | None,
+    *,
+    hint: str,
+    may_be_empty: Collection[str] = (),
+    parts: Collection[str] = ("train", "validation", "test"),
+) -> dict[str, HubPart]:
+    """Load `parts` of a hub data set, where it has them; `columns` maps the recipe's columns to those of the files.
+
+    An example with nothing in a column is left out, unless `may_be_empty` names it.
 
     A group column that the hub's copy lacks is not used, and the part's origin says so. Raises DataError, ending in
     `hint`, where the data set cannot be had, and one that lists what there is for a wrong part or column.
@@ -36,13 +46,16 @@ def load_hub(config: HubConfig, columns: Mapping[str, str], group: str | None, *
         there = ", ".join(whole)
         hint = f"Parts there: {there}. Set data.hub.splits, e.g. {{train: {next(iter(whole))}}}."
         raise DataError(f"The data set '{config.name}' has no part named as training part.", hint=hint)
-    parts: dict[str, HubPart] = {}
+    loaded: dict[str, HubPart] = {}
     for ours, theirs in names.items():
+        if ours not in parts:
+            continue
         if theirs not in whole:
             hint = f"Parts there: {', '.join(whole)}. {nearest(theirs, whole)}"
             raise DataError(f"The data set '{config.name}' has no part '{theirs}'.", hint=hint)
-        parts[ours] = _part(config, theirs, whole[theirs], columns, group if ours == "train" else None)
-    return parts
+        group_column = group if ours == "train" else None
+        loaded[ours] = _part(config, theirs, whole[theirs], columns, group_column, may_be_empty)
+    return loaded
 
 
 def _download(config: HubConfig, hint: str) -> Mapping[str, datasets.Dataset]:
@@ -61,7 +74,12 @@ def _download(config: HubConfig, hint: str) -> Mapping[str, datasets.Dataset]:
 
 
 def _part(
-    config: HubConfig, name: str, data: datasets.Dataset, columns: Mapping[str, str], group: str | None
+    config: HubConfig,
+    name: str,
+    data: datasets.Dataset,
+    columns: Mapping[str, str],
+    group: str | None,
+    may_be_empty: Collection[str],
 ) -> HubPart:
     origin = f"the hub's {config.name}, part {name}"
     there = data.column_names
@@ -75,7 +93,7 @@ def _part(
                 f"There is no column '{column}' in {origin}.", hint=f"{hint}Set data.hub.columns={{{ours}: NAME}}."
             )
         values[ours] = _texts(data, column, config, origin)
-    keep, left_out = _usable(values)
+    keep, left_out = _usable({ours: cells for ours, cells in values.items() if ours not in may_be_empty}, len(data))
     values["place"] = [f"{config.name}/{name}:{row}" for row in range(1, len(data) + 1)]
     if group is not None and group in there:
         values["group"] = _texts(data, group, config, origin)
@@ -106,13 +124,12 @@ def _as_json(value: Any) -> str:
     return json.dumps(value) if isinstance(value, (bool, int, float)) else str(value)
 
 
-def _usable(values: Mapping[str, Sequence[str]]) -> tuple[list[int], dict[str, int]]:
-    """The rows that have something in each column, and why the others were left out."""
+def _usable(values: Mapping[str, Sequence[str]], rows: int) -> tuple[list[int], dict[str, int]]:
+    """Which of the `rows` have something in each column, and why the others were left out."""
     keep: list[int] = []
     left_out: Counter[str] = Counter()
-    names = list(values)
-    for row, cells in enumerate(zip(*values.values(), strict=True)):
-        empty = next((name for name, cell in zip(names, cells, strict=True) if not cell.strip()), None)
+    for row in range(rows):
+        empty = next((name for name, cells in values.items() if not cells[row].strip()), None)
         if empty is None:
             keep.append(row)
         else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from seqkit.data.cache import Kept
 
 Item = dict[str, Any]
 """One prepared example: numpy arrays, numbers and texts by name."""
@@ -34,26 +37,41 @@ class Items:
         return Items(self.values[:count], self.lengths[:count], self.places[:count])
 
 
+def attempt(prepare: Callable[[Mapping[str, Any]], Item], example: Mapping[str, Any]) -> Item | Unusable:
+    """Prepare an example: the item, or the verdict that it is unusable."""
+    try:
+        return prepare(example)
+    except Unusable as verdict:
+        return verdict
+
+
 def prepare_all(
     examples: Iterable[Mapping[str, Any]],
     prepare: Callable[[Mapping[str, Any]], Item],
     length: Callable[[Item], int],
     progress: Callable[[int, int], None] | None = None,
+    kept: Kept | None = None,
 ) -> Items:
     """Prepare every example and keep the items in memory; unusable ones are left out and counted by reason.
 
-    `progress` is called with (done, total). An example's `place` (file and line) is kept for messages.
+    `progress` is called with (done, total). `kept` is what earlier runs prepared (`opened_cache`). An example's `place`
+    (file and line) is kept for messages.
     """
     values: list[Item] = []
     places: list[str] = []
     left_out: Counter[str] = Counter()
     total = len(examples) if isinstance(examples, Sized) else 0
-    for number, example in enumerate(examples, 1):
-        try:
-            values.append(prepare(example))
+    outcomes: Iterator[tuple[Mapping[str, Any], Item | Unusable]]
+    if kept is None:
+        outcomes = ((example, attempt(prepare, example)) for example in examples)
+    else:
+        outcomes = kept.prepare(examples, prepare)
+    for number, (example, outcome) in enumerate(outcomes, 1):
+        if isinstance(outcome, Unusable):
+            left_out[str(outcome)] += 1
+        else:
+            values.append(outcome)
             places.append(str(example.get("place", number)))
-        except Unusable as reason:
-            left_out[str(reason)] += 1
         if progress is not None and number % 500 == 0:
             progress(number, total)
     lengths = np.fromiter((length(item) for item in values), dtype=np.int64, count=len(values))

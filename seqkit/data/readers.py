@@ -1,4 +1,4 @@
-"""CSV, TSV and JSON-lines files, plain or gzip, to columns of text with each row's place ("file:line").
+"""CSV, TSV, JSON-lines and plain text files, plain or gzip, to columns of text with each row's place ("file:line").
 
 A file that breaks its format is an error that names the file and line; a row that merely has nothing in a column that
 is needed is left out and counted. Only the columns that are asked for are kept.
@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, Literal, cast
 
 from seqkit.errors import DataError, nearest
 
-FileFormat = Literal["auto", "csv", "tsv", "jsonl"]
+FileFormat = Literal["auto", "csv", "tsv", "jsonl", "txt"]
 
-_ENDINGS: dict[str, FileFormat] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_ENDINGS: dict[str, FileFormat] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "txt"}
 
 Numbered = tuple[int, str]
 Record = tuple[int, Sequence[str]]
@@ -52,7 +52,12 @@ def read_table(
     kept: dict[str, list[str]] = {name: [] for name in wanted}
     places: list[str] = []
     left_out: Counter[str] = Counter()
-    rows = _json_rows(path, wanted) if kind == "jsonl" else _delimited_rows(path, wanted, kind)
+    if kind == "jsonl":
+        rows = _json_rows(path, wanted)
+    elif kind == "txt":
+        rows = _text_rows(path, wanted)
+    else:
+        rows = _delimited_rows(path, wanted, kind)
     for line, values in rows:
         empty = next(
             (name for name, value in zip(wanted, values, strict=True) if name in columns and not value.strip()), None
@@ -77,7 +82,7 @@ def file_format(path: Path, format: FileFormat = "auto") -> FileFormat:
     if found is None:
         raise DataError(
             f"{path}: the name does not tell the format (it ends in none of {', '.join(_ENDINGS)}, each plain or .gz).",
-            hint="Rename the file, or set data.format=csv, tsv or jsonl.",
+            hint="Rename the file, or set data.format=csv, tsv, jsonl or txt.",
         )
     return found
 
@@ -106,6 +111,17 @@ def read_lines(path: Path) -> Iterator[Numbered]:
 
 def _open(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _text_rows(path: Path, wanted: Sequence[str]) -> Iterator[Record]:
+    """Every line of a text file is an example: its one column is whatever the caller calls it."""
+    if len(wanted) > 1:
+        raise DataError(
+            f"{path}: a text file holds a text a line, and no column '{wanted[1]}'.",
+            hint="Give a CSV, TSV or JSON-lines file.",
+        )
+    for line, text in read_lines(path):
+        yield line, [text]
 
 
 def _delimited_rows(path: Path, wanted: Sequence[str], kind: FileFormat) -> Iterator[Record]:

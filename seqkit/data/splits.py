@@ -6,26 +6,39 @@ Every part has the recipe's own column names, all of them text, plus `place`, wh
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqkit.data.config import DataConfig
-from seqkit.data.cutting import cut
+from seqkit.data.cutting import cut, cut_tail, hold_out
+from seqkit.data.files import SPLITS, find_files, roots, where_looked
 from seqkit.data.readers import read_table
 from seqkit.errors import DataError
 
 if TYPE_CHECKING:
     import datasets
 
-SPLITS = ("train", "validation", "test")
 PLACE = "place"
 """Column of every part: where the example stands ("file:line")."""
 GROUP = "group"
 """Column of a part whose configuration names a group column: its value."""
+_GROUPS_SHOWN = 20
+_HELD_OUT = "held_out"
+"""Column of parts from which a group is to be held out: `data.held_out_column`, gone once that is done."""
+
+
+class GroupError(DataError):
+    """No group, or one that is not there, was named to be held out; `groups` has the size of each that is there."""
+
+    def __init__(self, message: str, groups: Mapping[str, int]) -> None:
+        shown = [f"{name} ({count})" for name, count in list(groups.items())[:_GROUPS_SHOWN]]
+        more = f", and {len(groups) - len(shown)} more" if len(groups) > len(shown) else ""
+        super().__init__(message, hint=f"Groups there: {', '.join(shown)}{more}.")
+        self.groups = dict(groups)
+
 
 Rows = Mapping[str, Sequence[Mapping[str, str]]]
 
@@ -66,28 +79,43 @@ def load_splits(
     demo: Callable[[], Rows] | None = None,
     seed: int | None = None,
     stratify: str | None = None,
+    may_be_empty: Collection[str] = (),
 ) -> dict[str, Split]:
     """Find the parts "train", "validation" and "test", and cut from train the ones that are missing.
 
     `columns` maps each of the recipe's columns to its name in the files; `demo` makes the rows of each part, keyed by
-    the recipe's columns. The cut is drawn by `seed`, `config.split_seed` if None, and keeps the shares of the values of
-    column `stratify` (a label), or keeps the values of `config.group` together. Raises DataError if the data is not
-    found (it names the ways to give it), or is damaged.
+    the recipe's columns. An example with nothing in a column is left out, unless `may_be_empty` names the recipe's
+    column. The cut is drawn by `seed`, `config.split_seed` if None, and keeps the shares of the values of
+    column `stratify` (a label), or keeps the values of `config.group` together; with `config.cut` "tail" nothing is
+    drawn. Raises DataError if the data is not found (it names the ways to give it), or is damaged; GroupError if
+    `config.held_out_column` is set and `config.held_out_value` is none of its values.
     """
-    splits = _find(config, columns, demo)
+    apart = config.held_out_column
+    if apart is not None:
+        config = config.model_copy(update={"test": None})  # a test file gives way to the group
+        columns = {**columns, _HELD_OUT: apart}
+    splits = _find(config, columns, demo, may_be_empty)
+    if apart is not None:
+        splits = _hold_out(splits, apart, config.held_out_value)
     seed = config.split_seed if seed is None else seed
-    whole = len(splits["train"])
-    for name, fraction in (("test", config.test_fraction), ("validation", config.validation_fraction)):
-        if name not in splits and fraction > 0:
-            splits["train"], splits[name] = _cut_split(splits["train"], name, fraction, whole, seed, stratify)
+    fractions = {"validation": config.validation_fraction, "test": config.test_fraction}
+    missing = {name: share for name, share in fractions.items() if name not in splits and share > 0}
+    if config.cut == "tail":
+        splits |= _tail_splits(splits["train"], missing, next(iter(columns)))
+    else:
+        whole = len(splits["train"])
+        for name in reversed(missing):  # test first: what it holds does not hang on whether validation is cut too
+            splits["train"], splits[name] = _cut_split(splits["train"], name, missing[name], whole, seed, stratify)
     if config.limit is not None and config.limit < len(splits["train"]):
-        splits["train"] = _limited(splits["train"], config.limit, seed)
+        splits["train"] = _limited(splits["train"], config.limit, None if config.cut == "tail" else seed)
     return {name: splits[name] for name in SPLITS if name in splits}
 
 
-def load_file(path: str | Path, config: DataConfig, columns: Mapping[str, str]) -> Split:
-    """One file as one part, e.g. for `eval --data PATH`; `columns` as in `load_splits`. Raises DataError."""
-    return _from_file(Path(path).expanduser(), config, columns, group=False)
+def load_file(
+    path: str | Path, config: DataConfig, columns: Mapping[str, str], *, may_be_empty: Collection[str] = ()
+) -> Split:
+    """One file as one part, e.g. for `eval --data PATH`; the arguments as in `load_splits`. Raises DataError."""
+    return _from_file(Path(path).expanduser(), config, columns, may_be_empty, group=False)
 
 
 def find_file(config: DataConfig, key: str) -> Path:
@@ -96,12 +124,12 @@ def find_file(config: DataConfig, key: str) -> Path:
     Raises DataError where it is in none of these places.
     """
     given = None if config.path is None else Path(config.path).expanduser()
-    roots = _roots() if given is None else [given if given.is_dir() else given.parent, Path()]
+    places = roots() if given is None else [given if given.is_dir() else given.parent, Path()]
     name: str = getattr(config, key)
-    for root in roots:
+    for root in places:
         if (root / name).is_file():
             return root / name
-    looked = " and ".join(str(root.absolute()) for root in roots)
+    looked = " and ".join(str(root.absolute()) for root in places)
     raise DataError(f"data.{key}={name}: there is no such file in {looked}.", hint=f"Or do without: data.{key}=null.")
 
 
@@ -141,91 +169,52 @@ def make_split(columns: Mapping[str, Sequence[str]], places: Sequence[str], *, o
     return Split(_dataset({**columns, PLACE: places}), {}, origin)
 
 
-def _find(config: DataConfig, columns: Mapping[str, str], demo: Callable[[], Rows] | None) -> dict[str, Split]:
+def _find(
+    config: DataConfig, columns: Mapping[str, str], demo: Callable[[], Rows] | None, may_be_empty: Collection[str]
+) -> dict[str, Split]:
     """The parts that exist, from the first source that has them."""
-    if config.path is not None:
-        return _from_path(Path(config.path).expanduser(), config, columns)
-    if config.demo:
+    if config.demo and config.path is None:
         if demo is None:
             raise DataError("This recipe has no demo corpus.", hint="Set data.demo=false and give data.path=...")
-        return _from_demo(demo())
-    files = _files_at_hand(config)
+        return _from_demo(demo(), config.held_out_column)
+    files = find_files(config)
     if files is not None:
-        return _from_files(files, config, columns)
+        return _from_files(files, config, columns, may_be_empty)
+    looked = where_looked(config)
     if config.hub is not None:
         from seqkit.data.hub import load_hub
 
-        looked = _where_looked(config)
-        found = load_hub(config.hub, columns, config.group, hint=f"{looked}{_ways(config)}")
+        wanted = SPLITS if config.held_out_column is None else SPLITS[:2]
+        hint = f"{looked}{_ways(config)}"
+        found = load_hub(config.hub, columns, config.group, hint=hint, may_be_empty=may_be_empty, parts=wanted)
         return {name: _checked(name, _hub_split(part)) for name, part in found.items()}
     if config.train is None:
         raise DataError("No data is named.", hint=_ways(config))
-    raise DataError(f"The training file '{config.train}' is not found.", hint=f"{_where_looked(config)}{_ways(config)}")
+    raise DataError(f"The training file '{config.train}' is not found.", hint=f"{looked}{_ways(config)}")
 
 
-def _from_path(path: Path, config: DataConfig, columns: Mapping[str, str]) -> dict[str, Split]:
-    """`data.path`: a folder with the files that the configuration names, or one file, which is the training part."""
-    if not path.exists():
-        raise DataError(f"data.path={path} does not exist (looked from {Path.cwd()}).", hint="Check the spelling.")
-    if path.is_file():
-        files = {"train": path} | _named_files(config, [path.parent, Path()], skip="train")
-    elif config.train is None:
-        hint = "Give the training file itself, data.path=FILE, or name it: data.train=FILE."
-        raise DataError(f"data.path={path} is a folder, and the configuration names no training file.", hint=hint)
-    else:
-        files = _named_files(config, [path])
-    return _from_files(files, config, columns)
-
-
-def _files_at_hand(config: DataConfig) -> dict[str, Path] | None:
-    """The named files, from the working directory or SEQKIT_DATA; None if the training file is in neither."""
-    if config.train is None:
-        return None
-    for root in _roots():
-        if (root / config.train).is_file():
-            return _named_files(config, [root])
-    return None
-
-
-def _roots() -> list[Path]:
-    """Where files are looked for that no path is given for. An absolute name stands for itself in any of them."""
-    given = os.environ.get("SEQKIT_DATA")
-    return [Path()] + ([Path(given).expanduser()] if given else [])
-
-
-def _named_files(config: DataConfig, roots: Sequence[Path], skip: str = "") -> dict[str, Path]:
-    """Each file that the configuration names, in the first root that has it. Raises DataError for one that none has."""
-    found = {}
-    for name in SPLITS:
-        file = getattr(config, name)
-        if file is None or name == skip:
-            continue
-        path = next((root / file for root in roots if (root / file).is_file()), None)
-        if path is None:
-            looked = " and ".join(str(root.absolute()) for root in roots)
-            hint = f"Put it there, or set data.{name}=null to cut that part from the training part."
-            if name == "train":
-                hint = "Put it there, or give another folder or file as data.path=..."
-            raise DataError(f"The {name} file '{file}' is not found in {looked}.", hint=hint)
-        found[name] = path
-    return found
-
-
-def _from_files(files: Mapping[str, Path], config: DataConfig, columns: Mapping[str, str]) -> dict[str, Split]:
+def _from_files(
+    files: Mapping[str, Path], config: DataConfig, columns: Mapping[str, str], may_be_empty: Collection[str]
+) -> dict[str, Split]:
     needs_cut = ("validation" not in files and config.validation_fraction > 0) or (
-        "test" not in files and config.test_fraction > 0
+        "test" not in files and (config.test_fraction > 0 or config.held_out_column is not None)
     )
     return {
-        name: _from_file(path, config, columns, group=name == "train" and needs_cut) for name, path in files.items()
+        name: _from_file(path, config, columns, may_be_empty, group=name == "train" and needs_cut)
+        for name, path in files.items()
     }
 
 
-def _from_file(path: Path, config: DataConfig, columns: Mapping[str, str], *, group: bool) -> Split:
+def _from_file(
+    path: Path, config: DataConfig, columns: Mapping[str, str], may_be_empty: Collection[str], *, group: bool
+) -> Split:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file.", hint="Check the spelling.")
     extra = [config.group] if group and config.group is not None else []
     # An empty group is allowed: such an example is a group of its own.
-    table = read_table(path, list(columns.values()), optional=extra, format=config.format)
+    needed = [theirs for ours, theirs in columns.items() if ours not in may_be_empty]
+    optional = [theirs for ours, theirs in columns.items() if ours in may_be_empty] + extra
+    table = read_table(path, needed, optional=optional, format=config.format)
     values = {ours: table.columns[theirs] for ours, theirs in columns.items()}
     if extra:
         values[GROUP] = table.columns[extra[0]]
@@ -233,10 +222,17 @@ def _from_file(path: Path, config: DataConfig, columns: Mapping[str, str], *, gr
     return _checked(str(path), split)
 
 
-def _from_demo(rows: Rows) -> dict[str, Split]:
+def _from_demo(rows: Rows, held_out: str | None) -> dict[str, Split]:
     splits = {}
     for name, part in rows.items():
+        if held_out is not None and name == "test":
+            continue
         columns = {column: [row[column] for row in part] for column in part[0]}
+        if held_out is not None:
+            if held_out not in columns:
+                hint = f"Columns there: {', '.join(columns)}."
+                raise DataError(f"The demo corpus has no column '{held_out}'.", hint=hint)
+            columns[_HELD_OUT] = columns[held_out]
         places = [f"demo:{name}:{number}" for number in range(1, len(part) + 1)]
         splits[name] = make_split(columns, places, origin="the demo corpus, made here")
     return splits
@@ -252,6 +248,50 @@ def _checked(name: str, split: Split) -> Split:
         reasons = "; ".join(f"{count} with {reason}" for reason, count in split.left_out.items()) or "it is empty"
         raise DataError(f"{name}: no example can be used ({reasons}).", hint="Check the names of the columns.")
     return split
+
+
+def _hold_out(splits: Mapping[str, Split], column: str, value: str | None) -> dict[str, Split]:
+    """The parts with the examples of one group as test part, and without them elsewhere.
+
+    Where the training part has groups of its own that are to stay together (`data.group`), what shares one with a
+    held-out example is left out of it.
+    """
+    train = splits["train"]
+    values = [name.strip() for name in train.column(_HELD_OUT)]
+    groups = Counter(values)
+    if value is None:
+        raise GroupError(f"data.held_out_column={column}: which group? Set data.held_out_value.", groups)
+    if value.strip() not in groups:
+        raise GroupError(f"{train.origin}: no example has the {column} '{value}'.", groups)
+    together = train.column(GROUP) if GROUP in train.examples.column_names else None
+    kept, taken, shared = hold_out(values, value.strip(), together)
+    if not kept:
+        raise DataError(
+            f"{train.origin}: without the {column} '{value}' no example is left to train on.",
+            hint="Hold out another group, or name another column.",
+        )
+    left_out = dict(train.left_out)
+    if shared:
+        left_out["a group that is held out in part"] = len(shared)
+    parts = {name: _without(part, name, column, value.strip()) for name, part in splits.items() if name != "train"}
+    bare = train.examples.remove_columns(_HELD_OUT)
+    rest = f"{train.origin} without {column} '{value}'"
+    parts["train"] = replace(train, examples=bare.select(kept), left_out=left_out, origin=rest)
+    parts["test"] = Split(bare.select(taken), {}, f"{train.origin}, held out: {column} '{value}'")
+    return parts
+
+
+def _without(part: Split, name: str, column: str, value: str) -> Split:
+    """A part of its own (a validation file) without the examples of the held-out group."""
+    values = part.column(_HELD_OUT)
+    kept = [row for row, own in enumerate(values) if own.strip() != value]
+    left_out = dict(part.left_out)
+    if len(kept) < len(values):
+        left_out[f"{column} '{value}', which is held out"] = len(values) - len(kept)
+    return _checked(
+        f"The {name} part ({part.origin})",
+        replace(part, examples=part.examples.remove_columns(_HELD_OUT).select(kept), left_out=left_out),
+    )
 
 
 def _cut_split(
@@ -275,9 +315,28 @@ def _cut_split(
     return replace(train, examples=train.examples.select(kept)), part
 
 
-def _limited(train: Split, limit: int, seed: int) -> Split:
-    kept, taken = cut(len(train), limit, key=(seed, len(SPLITS)))
-    origin = f"{limit} of the {len(kept) + limit} examples of {train.origin}"
+def _tail_splits(train: Split, missing: Mapping[str, float], column: str) -> dict[str, Split]:
+    """The training part and, from its end, the parts in `missing` (their shares of its characters, in order)."""
+    if not missing:
+        return {}
+    cuts = cut_tail([len(text) for text in train.column(column)], list(missing.values()))
+    if cuts is None:
+        hint = f"Give more data, or a file for each part, or set data.{'_fraction=0, data.'.join(missing)}_fraction=0."
+        raise DataError(
+            f"{train.origin}: {len(train)} examples are too few to cut a {' and a '.join(missing)} part from.",
+            hint=hint,
+        )
+    parts = {"train": replace(train, examples=train.examples.select(range(cuts[0])))}
+    for (name, share), start, end in zip(missing.items(), cuts, [*cuts[1:], len(train)], strict=True):
+        where = "last" if end == len(train) else "next to last"
+        parts[name] = Split(train.examples.select(range(start, end)), {}, f"the {where} {share:.0%} of {train.origin}")
+    return parts
+
+
+def _limited(train: Split, limit: int, seed: int | None) -> Split:
+    """So many examples: drawn by the seed, or without one the first."""
+    taken = list(range(limit)) if seed is None else cut(len(train), limit, key=(seed, len(SPLITS)))[1]
+    origin = f"{limit} of the {len(train)} examples of {train.origin}"
     return replace(train, examples=train.examples.select(taken), origin=origin)
 
 
@@ -286,14 +345,6 @@ def _dataset(columns: Mapping[str, Sequence[str]]) -> datasets.Dataset:
 
     features = datasets.Features({name: datasets.Value("string") for name in columns})
     return datasets.Dataset.from_dict({name: list(values) for name, values in columns.items()}, features=features)
-
-
-def _where_looked(config: DataConfig) -> str:
-    if config.train is None:
-        return ""
-    given = os.environ.get("SEQKIT_DATA")
-    places = [str(Path.cwd())] + ([f"SEQKIT_DATA={given}"] if given else [])
-    return f"Looked for '{config.train}' in {' and '.join(places)}. "
 
 
 def _ways(config: DataConfig) -> str:
@@ -305,8 +356,3 @@ def _ways(config: DataConfig) -> str:
         else "name a data set of the Hugging Face hub, data.hub.name=NAME"
     )
     return f"Give data.path=FOLDER (with {file} in it) or data.path=FILE, or set SEQKIT_DATA=FOLDER, or {hub}."
-
-
-def label_counts(split: Split, column: str) -> dict[str, int]:
-    """How often each value of a column stands in a part, by value."""
-    return dict(sorted(Counter(split.column(column)).items()))

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from seqkit.errors import ConfigError, DataError, RunError
-from seqkit.frontends.tokenizer import DEFAULT_SIZE, TokenizerConfig
+from seqkit.frontends.tokenizer import DEFAULT_SIZE, EOS_ID, TokenizerConfig
 from seqkit.storage import write_bytes
 
 FILE = "tokenizer.model"
@@ -76,7 +76,8 @@ class Subwords:
                 byte_fallback=config.byte_fallback,
                 unk_id=0,
                 bos_id=-1,
-                eos_id=-1,
+                eos_id=EOS_ID if config.eos else -1,
+                eos_piece="<eos>",
                 pad_id=-1,
                 max_sentence_length=8 * _MAX_CHARACTERS,
                 num_threads=_THREADS,

@@ -15,7 +15,7 @@ import numpy as np
 import pydantic
 
 from seqkit.errors import DataError, RunError
-from seqkit.frontends.tokenizer import DEFAULT_SIZE, TokenizerConfig
+from seqkit.frontends.tokenizer import DEFAULT_SIZE, EOS_ID, TokenizerConfig
 from seqkit.storage import read_json, write_json
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class TextFrontend:
             from seqkit.frontends.vocabulary import Vocabulary
 
             size = self.config.vocab_size or DEFAULT_SIZE
-            self._fitted = Vocabulary.fit(lowered, self.config.kind, size)
+            self._fitted = Vocabulary.fit(lowered, self.config.kind, size, eos=self.config.eos)
         else:
             from seqkit.frontends.subwords import Subwords, draw_texts
 
@@ -86,6 +86,13 @@ class TextFrontend:
         """The id of what the vocabulary does not hold."""
         return self._units.unk_id
 
+    @property
+    def eos_id(self) -> int:
+        """The id of the end of a line. Raises ValueError where the vocabulary has none (`tokenizer.eos`)."""
+        if not self.config.eos:
+            raise ValueError("this vocabulary has no sign for the end of a line; set tokenizer.eos=true")
+        return EOS_ID
+
     def encode(self, text: str) -> NDArray[np.int32]:
         """The ids (L,) int32 of a text; L = 0 for one without any token."""
         return self._shorten(self._units.encode(self._prepare(text)))
@@ -101,8 +108,18 @@ class TextFrontend:
         return self._shorten(self._units.sample(self._prepare(text), rng))
 
     def decode(self, ids: Sequence[int] | NDArray[np.int32]) -> str:
-        """The text of ids (L,), normalised as the tokenizer saw it; an unknown token shows as a sign of its own."""
-        return self._units.decode([int(i) for i in ids])
+        """The text of ids (L,), normalised as the tokenizer saw it; an unknown token shows as a sign of its own.
+
+        Where the vocabulary has a sign for the end of a line, it becomes one.
+        """
+        row = [int(i) for i in ids]
+        if not self.config.eos:
+            return self._units.decode(row)
+        ends = [place for place, token in enumerate(row) if token == EOS_ID]
+        starts = [0, *(place + 1 for place in ends)]
+        return "\n".join(
+            self._units.decode(row[start:end]) for start, end in zip(starts, [*ends, len(row)], strict=True)
+        )
 
     def save(self, folder: Path) -> None:
         """Write the configuration (JSON) and the vocabulary to an existing folder."""

@@ -12,6 +12,10 @@ DEFAULT_SIZE = 8000
 """Size of a vocabulary where none is asked for."""
 
 
+EOS_ID = 1
+"""The id of the sign for the end of a line, in a vocabulary that has one."""
+
+
 class TokenizerConfig(Config):
     """How a text is cut into tokens."""
 
@@ -24,6 +28,8 @@ class TokenizerConfig(Config):
     """Share of the characters of the training texts that unigram and bpe can write; the rarest rest is unknown."""
     byte_fallback: bool = False
     """Write an unknown character as its UTF-8 bytes instead (unigram and bpe; takes 256 of the vocabulary)."""
+    eos: bool = False
+    """Hold a sign for the end of a line, <eos>, as a language model needs; a text itself never gives it."""
     lowercase: bool = False
     """Make every text lower-case first."""
     strip_tags: bool = False

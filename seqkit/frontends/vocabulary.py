@@ -15,10 +15,13 @@ from seqkit.storage import read_json, write_json
 
 FILE = "vocabulary.json"
 UNKNOWN = "<unk>"
+EOS = "<eos>"
 
 
 class Vocabulary:
-    """Words (between whitespace) or characters; id 0 is <unk>, the others stand by falling frequency."""
+    """Words (between whitespace) or characters; id 0 is <unk>, then comes <eos> where the vocabulary has one; the
+    others stand by falling frequency.
+    """
 
     unk_id = 0
 
@@ -29,13 +32,15 @@ class Vocabulary:
         self._ids = {token: i for i, token in enumerate(self.tokens)}
 
     @classmethod
-    def fit(cls, texts: Iterable[str], kind: str, vocab_size: int) -> Self:
-        """The most frequent tokens of the texts, `vocab_size` with <unk>; ties go by code order."""
+    def fit(cls, texts: Iterable[str], kind: str, vocab_size: int, *, eos: bool = False) -> Self:
+        """The most frequent tokens of the texts, `vocab_size` with the signs in front; ties go by code order."""
         parts = (text.split() if kind == "word" else text for text in texts)
         counts = Counter(itertools.chain.from_iterable(parts))
-        del counts[UNKNOWN]  # a corpus that has it as a word means the same by it
+        signs = [UNKNOWN, EOS] if eos else [UNKNOWN]
+        for sign in signs:
+            del counts[sign]  # a corpus that has it as a word means the same by it
         ranked = sorted(counts, key=lambda token: (-counts[token], token))
-        return cls([UNKNOWN, *ranked[: vocab_size - 1]], kind)
+        return cls([*signs, *ranked[: vocab_size - len(signs)]], kind)
 
     @property
     def size(self) -> int:

@@ -29,6 +29,9 @@ from seqkit.storage import disk_errors, read_json, write_bytes, write_json
 
 FORMAT = 1
 """Version of the layout; a run of a newer format is refused."""
+LOCK = ".lock"
+"""The file that a training holds locked."""
+_FIRST = {LOCK, ".partial-run.json"}  # what `create` makes before run.json is there
 _RECIPE_KEYS = {"name", "version", "sha256", "built_in", "folder"}
 
 
@@ -42,7 +45,7 @@ class Run:
     @staticmethod
     def check_free(path: Path, *, overwrite: bool = False) -> None:
         """Raise RunError where a new run cannot be made at `path`: asked before any long work is begun."""
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        if not path.exists() or (path.is_dir() and {entry.name for entry in path.iterdir()} <= _FIRST):
             return
         if not overwrite:
             raise RunError(
@@ -61,14 +64,18 @@ class Run:
         Raises RunError where the folder is taken or cannot be written.
         """
         cls.check_free(path, overwrite=overwrite)
-        with disk_errors(path):
-            if path.exists():
-                shutil.rmtree(path)
-            for folder in ("frontend", "checkpoints", "plots"):
-                (path / folder).mkdir(parents=True)
         run = cls(path, {"format": FORMAT, **info})
-        write_bytes(path / "config.yaml", to_yaml(config).encode())
-        run.save()
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        with run.lock():
+            # run.json goes last and comes first: killed anywhere in between, this is a run that can be overwritten.
+            with disk_errors(path):
+                _clear(path, but=("run.json", LOCK))
+            run.save()
+            with disk_errors(path):
+                for folder in ("frontend", "checkpoints", "plots"):
+                    (path / folder).mkdir()
+            write_bytes(path / "config.yaml", to_yaml(config).encode())
         return run
 
     @classmethod
@@ -141,7 +148,7 @@ class Run:
     def lock(self) -> Iterator[None]:
         """Hold the run for training; a second training into it is refused. The system frees it if the process dies."""
         with disk_errors(self.path):
-            descriptor = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
+            descriptor = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,9 +156,33 @@ class Run:
                 raise RunError(
                     f"{self.path} is being trained by another process.", hint="Wait for it, or give another --out."
                 ) from error
+            _locks.add(descriptor)
             yield
         finally:
+            _locks.discard(descriptor)
             os.close(descriptor)
+
+
+_locks: set[int] = set()
+
+
+def _leave_locks() -> None:
+    """Close a forked child's copies of its parent's locks: worker processes outlive a killed training by seconds."""
+    for descriptor in _locks:
+        os.close(descriptor)
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_leave_locks)
+
+
+def _clear(folder: Path, *, but: tuple[str, ...]) -> None:
+    """Remove what is in a folder, but the entries of these names."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name not in but:
+            entry.unlink()
 
 
 def free_name(base: Path) -> Path:

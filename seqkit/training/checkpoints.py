@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,15 @@ from torch import Tensor
 
 from seqkit.errors import RunError
 from seqkit.runs.folder import Run
-from seqkit.storage import load_state, load_tensors, new_folder, save_state, save_tensors
+from seqkit.storage import (
+    disk_errors,
+    load_state,
+    load_tensors,
+    new_folder,
+    remove_leftovers,
+    save_state,
+    save_tensors,
+)
 
 
 @dataclass
@@ -48,7 +58,13 @@ class Checkpoints:
         self.folder = run.checkpoints
 
     def _states(self) -> list[Path]:
-        return sorted((path for path in self.folder.glob("state-*") if path.is_dir()), key=self._number)
+        """The states' folders, the oldest first. There are two where a process was killed before it removed one."""
+        found = [path for path in self.folder.glob("state-*") if re.fullmatch(r"state-\d+", path.name)]
+        return sorted(found, key=self._number)
+
+    def __bool__(self) -> bool:
+        """Whether there is a state to go on from."""
+        return bool(self._states())
 
     @staticmethod
     def _number(path: Path) -> int:
@@ -63,23 +79,53 @@ class Checkpoints:
         number = 1 + max((self._number(path) for path in older), default=0)
         with new_folder(self.folder / f"state-{number}") as folder:
             save_state(folder, "state", {"position": asdict(position), **state})
-        for folder in older:
-            shutil.rmtree(folder)
-        kept = {self._best(step) for _, step in position.best}
-        for weights in set(self.folder.glob("best-*.safetensors")) - kept:
-            weights.unlink()
+        self._remove(older, position)
+
+    def _remove(self, states: list[Path], position: Position) -> None:
+        """Remove states, and the kept weights that `position` no longer names."""
+        with disk_errors(self.folder):
+            for folder in states:
+                shutil.rmtree(folder)
+            kept = {self._best(step) for _, step in position.best}
+            for weights in set(self.folder.glob("best-*.safetensors")) - kept:
+                weights.unlink()
 
     def load(self) -> tuple[Position, dict[str, Any]] | None:
-        """The last whole state, or None where there is none yet. Raises RunError where it is damaged."""
+        """The last whole state, or None where there is none yet; warns where a later one is damaged.
+
+        What a killed process left beside it is removed. Raises RunError where every state is damaged.
+        """
         states = self._states()
-        if not states:
-            return None
-        state = load_state(states[-1], "state")
+        damage: RunError | None = None
+        for number, folder in reversed(list(enumerate(states))):
+            try:
+                position, state = self._read(folder)
+            except RunError as error:
+                damage = damage or error
+                continue
+            if damage is not None:
+                warnings.warn(f"{damage.message} Going on from the checkpoint before it, {folder}.", stacklevel=2)
+            # A damaged state stays until a whole one is written in its place.
+            self._remove(states[:number], position)
+            remove_leftovers(self.folder)
+            return position, state
+        if damage is not None:
+            raise RunError(
+                f"{damage.message} No other checkpoint is there to go on from.",
+                hint=f"Take a copy of the run, or start it again with --out {self.folder.parent} --overwrite.",
+            ) from damage
+        return None
+
+    def _read(self, folder: Path) -> tuple[Position, dict[str, Any]]:
+        """A state and the position in it. Raises RunError where it, or weights that it names, are not whole."""
+        state = load_state(folder, "state")
         try:
             position = Position(**state.pop("position"))
-        except (TypeError, KeyError) as error:
-            raise RunError(f"{states[-1]}: not a checkpoint of this version of seqkit.") from error
-        position.best = [(float(value), int(step)) for value, step in position.best]
+            position.best = [(float(value), int(step)) for value, step in position.best]
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise RunError(f"{folder}: not a checkpoint of this version of seqkit.") from error
+        for _, step in position.best:
+            load_tensors(self._best(step))
         return position, state
 
     def save_best(self, step: int, weights: dict[str, Tensor]) -> None:

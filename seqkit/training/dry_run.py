@@ -17,7 +17,9 @@ from seqkit.training.checkpoints import Checkpoints, Position
 from seqkit.training.log import MetricsLog
 from seqkit.training.loop import Trainer
 from seqkit.training.machine import build_accelerator, compute_settings
-from seqkit.training.session import initial_model, kernels, prepare
+from seqkit.training.processes import current
+from seqkit.training.session import kernels, prepare
+from seqkit.training.warm_start import initial_model
 
 
 class _Silent:
@@ -41,17 +43,23 @@ def dry_run(recipe: Recipe[Any], console: Console, *, init_from: Path | None = N
     accelerator = build_accelerator(training)
     prepared = prepare(recipe, console, init_from=init_from)
     console.print(data_table(prepared.report))
-    few = prepared.items["validation"].first(training.batch_examples)
+    processes, items = current(), dict(prepared.items)
+    if processes.first:
+        items["validation"] = items["validation"].first(training.batch_examples)
     with tempfile.TemporaryDirectory() as folder, compute_settings(training):
         run = Run.create(Path(folder) / "run", {"recipe": {}, "state": "dry run"}, recipe.config)
         recipe.save_frontend(run.frontend)
-        model = initial_model(recipe, init_from, console)
-        trainer = Trainer(recipe, model, {**prepared.items, "validation": few}, accelerator, Checkpoints(run))
+        model = initial_model(recipe, init_from if processes.first else None, console)
+        trainer = Trainer(recipe, model, items, accelerator, Checkpoints(run))
         watched = _Silent()
         with MetricsLog(run.log) as log:
             trainer.train(log, watched)
-        predictions = predict(recipe, [trainer.bare_model], few.first(1), device=accelerator.device)
-    answer = recipe.answer(predictions[0], recipe.options_type())
+        if not processes.first:
+            return ""
+        few = items["validation"]
+        options = recipe.options_type()
+        predictions = predict(recipe, [trainer.bare_model], few.first(1), device=accelerator.device, options=options)
+    answer = recipe.answer(predictions[0], options)
     return (
         f"dry run: one step ({kernels(trainer.bare_model)}), loss {watched.values['loss']:.4f}, gradient norm "
         f"{watched.values['grad_norm']:.4f}; {len(few)} examples evaluated; decoded: {answer.text}"

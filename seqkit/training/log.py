@@ -6,6 +6,7 @@ It holds no times, so that an interrupted and resumed training writes the same b
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,6 +41,7 @@ class MetricsLog:
         """Bring everything to the disk; returns the log's length in bytes."""
         with disk_errors(self.path):
             self._file.flush()
+            os.fsync(self._file.fileno())  # a checkpoint that is written next names this length
         if self._board is not None:
             self._board.flush()
         return self._file.tell()

@@ -3,13 +3,16 @@
 Every random choice is keyed: the order of examples by (seed, epoch), augmentation by (seed, epoch, example), and what
 the model draws (dropout) by (seed, step), since torch's generator is seeded anew before each step. So a training that
 goes on from a checkpoint makes the same draws as one that was never interrupted.
+
+Several processes (`seqkit.training.processes`) go through the same batches in step, each with its share of the rows.
+What decides anything (loss, gradient, metric, a request to stop) is made the same everywhere before it is used.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -19,13 +22,15 @@ from torch.utils.data import DataLoader
 
 from seqkit.data.batching import example_rng
 from seqkit.data.items import Item, Items
-from seqkit.errors import DivergenceError
+from seqkit.errors import DivergenceError, RunError
 from seqkit.evaluation import evaluate
 from seqkit.recipe import Recipe, better
 from seqkit.training.checkpoints import Checkpoints, Position
 from seqkit.training.log import MetricsLog
 from seqkit.training.optimization import AveragedWeights, Schedule, build_optimizer
+from seqkit.training.processes import Processes, current
 from seqkit.training.seeds import stream_seed
+from seqkit.training.workers import settle_worker
 
 
 class Observer(Protocol):
@@ -57,6 +62,7 @@ class Trainer:
     items: Mapping[str, Items]
     accelerator: Accelerator
     checkpoints: Checkpoints
+    processes: Processes = field(default_factory=current)
 
     def __post_init__(self) -> None:
         self.config = self.recipe.config.training
@@ -64,25 +70,39 @@ class Trainer:
         self.position = Position()
         self.schedule = Schedule(self.config)
         self.optimizer = build_optimizer(self.model, self.config)
-        self.model, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        # No wrapper that averages gradients over processes, which a mean of means would be: they are summed below.
+        self.model = self.accelerator.prepare_model(self.model, evaluation_mode=True)
+        self.optimizer = self.accelerator.prepare_optimizer(self.optimizer)
         self.bare_model = self.accelerator.unwrap_model(self.model)
-        self.average = AveragedWeights(self.bare_model, self.config.ema_decay) if self.config.ema_decay else None
+        self.processes.same([*self.bare_model.parameters(), *self.bare_model.buffers()])
+        self.average = self._averaged_weights()
+        self.carry: Mapping[str, Tensor] | None = None
 
-    def train(self, log: MetricsLog, observer: Observer, should_stop: Callable[[], bool] = lambda: False) -> bool:
+    def _averaged_weights(self) -> AveragedWeights | None:
+        if self.config.ema_decay:
+            return AveragedWeights(self.bare_model, self.config.ema_decay)
+        return AveragedWeights(self.bare_model, None) if self.config.average_patience is not None else None
+
+    def train(
+        self, log: MetricsLog | None, observer: Observer, should_stop: Callable[[], bool] = lambda: False
+    ) -> bool:
         """Train to the end, or until `should_stop`; returns whether the end was reached. Saves a checkpoint either way.
 
-        Raises DivergenceError after too many batches with a non-finite loss or gradient.
+        Of several processes only the first has a log, and all stop at the same step where one should. Raises
+        DivergenceError after too many batches with a non-finite loss or gradient.
         """
-        self.log, self.observer = log, observer
+        self.log, self.observer, self.should_stop = log, observer, should_stop
         self.model.train()
         while not self.position.finished:
             for group in self._groups():
                 self._step(group)
                 if self._evaluation_is_due():
                     self._evaluate()
+                elif self.config.checkpoint_steps and self.position.step % self.config.checkpoint_steps == 0:
+                    self._checkpoint()
                 if self.position.finished:
                     break
-                if should_stop():
+                if self.stopping if self.processes.count > 1 else should_stop():
                     self._checkpoint()
                     return False
         return True
@@ -90,22 +110,30 @@ class Trainer:
     # One epoch -------------------------------------------------------------------------------------------------------
 
     def _groups(self) -> Iterator[list[tuple[list[int], Any]]]:
-        """The rest of the current epoch, as groups of batches that share one optimizer step."""
+        """The rest of the current epoch, as groups of batches that share one optimizer step.
+
+        A batch is the indices of all its items, and the collated share of this process: None where that is empty.
+        """
         position, config = self.position, self.config
-        self.batches = self.recipe.batches(self.items["train"], position.epoch)
-        self.carry: Any = None
+        self.epoch_items = self.recipe.epoch_items(self.items["train"], position.epoch)
+        self.batches = self.recipe.batches(self.epoch_items, position.epoch)
+        if position.batch == 0:
+            self.carry = None
         rest = self.batches[position.batch :]
+        shares = [self.processes.share(indices) for indices in rest]
         loader: DataLoader[Any] = DataLoader(
-            _EpochView(self.recipe, self.items["train"], config.seed, position.epoch),  # type: ignore[arg-type]
-            batch_sampler=rest,
+            _EpochView(self.recipe, self.epoch_items, config.seed, position.epoch),  # type: ignore[arg-type]
+            batch_sampler=[share for share in shares if share],
             collate_fn=self.recipe.collate,
             num_workers=config.workers,
+            worker_init_fn=settle_worker,
             pin_memory=self.accelerator.device.type == "cuda",
             generator=torch.Generator().manual_seed(0),  # else it takes a draw from torch's global generator
         )
         group: list[tuple[list[int], Any]] = []
-        for number, (indices, batch) in enumerate(zip(rest, loader, strict=True), 1):
-            group.append((indices, batch))
+        loaded = iter(loader)
+        for number, (indices, share) in enumerate(zip(rest, shares, strict=True), 1):
+            group.append((indices, next(loaded) if share else None))
             if len(group) == config.accumulate or number == len(rest):
                 yield group
                 group = []
@@ -121,11 +149,12 @@ class Trainer:
     def _step(self, group: Sequence[tuple[list[int], Any]]) -> None:
         """Sum the gradients of a group of batches, divide by their count, clip, and move the weights."""
         position, epoch = self.position, self.position.epoch
-        torch.manual_seed(stream_seed(self.config.seed, "model", position.step))
+        rank = (self.processes.rank,) if self.processes.rank else ()  # each process draws other dropout
+        torch.manual_seed(stream_seed(self.config.seed, "model", position.step, *rank))
         learning_rate = self.schedule.learning_rate(position.step, self._fraction())
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = learning_rate
-        total, count = self._backward(group)
+        total, count = self._sum(*self._backward(group))
         position.count += count
         norm = self._clip(count if self.config.normalize == "batch" else position.count / (position.step + 1))
         usable = math.isfinite(total) and math.isfinite(norm)
@@ -139,18 +168,33 @@ class Trainer:
             self._skip(group, total, norm)
             return
         values = {"loss": total / count, "grad_norm": norm, "learning_rate": learning_rate}
-        self.log.write("train", position.step, epoch=epoch, tokens=position.tokens, **values)
+        self._write("train", position.step, epoch=epoch, tokens=position.tokens, **values)
         self.observer.step(position, values, self._fraction())
 
     def _backward(self, group: Sequence[tuple[list[int], Any]]) -> tuple[float, float]:
-        """Accumulate the gradient of the summed loss; returns the loss and its count over the group."""
+        """Accumulate the gradient of this process's summed loss; returns the loss and its count over the group."""
         total, count = 0.0, 0.0
         for _, batch in group:
-            loss = self.recipe.loss(self.model, batch.to(self.accelerator.device), self.carry)
+            if batch is None:
+                continue
+            with self.accelerator.autocast():
+                loss = self.recipe.loss(self.model, batch.to(self.accelerator.device), self.carry)
             self.accelerator.backward(loss.sum)
             self.carry = detached(loss.carry)
             total += loss.sum.item()
             count += loss.count.item()
+        return total, count
+
+    def _sum(self, total: float, count: float) -> tuple[float, float]:
+        """Sum the gradients, the loss and its count over the processes; and see whether one of them should stop."""
+        if self.processes.count == 1:
+            return total, count
+        parameters = [parameter for parameter in self.bare_model.parameters() if parameter.requires_grad]
+        there = [float(parameter.grad is not None) for parameter in parameters]
+        total, count, stops, *there = self.processes.sum([total, count, float(self.should_stop()), *there])
+        self.stopping = stops > 0
+        # What no process has a gradient for stays without one, as in one process.
+        self.processes.sum_gradients([parameter for parameter, n in zip(parameters, there, strict=True) if n])
         return total, count
 
     def _clip(self, count: float) -> float:
@@ -167,14 +211,14 @@ class Trainer:
         if position.batch == len(self.batches):
             position.epoch, position.batch = position.epoch + 1, 0
         position.finished = position.epoch == self.config.epochs or position.step == self.config.max_steps
-        position.tokens += sum(int(self.items["train"].lengths[indices].sum()) for indices, _ in group)
+        position.tokens += sum(int(self.epoch_items.lengths[indices].sum()) for indices, _ in group)
 
     def _skip(self, group: Sequence[tuple[list[int], Any]], total: float, norm: float) -> None:
         """Count a group that gave no usable gradient; past the limit, stop and name its examples."""
         self.position.skipped += 1
         self.carry = None  # a state that led to a non-finite loss is not carried on
-        places = [self.items["train"].places[index] for indices, _ in group for index in indices]
-        self.log.write("skipped", self.position.step, loss=repr(total), grad_norm=repr(norm), places=places[:20])
+        places = [self.epoch_items.places[index] for indices, _ in group for index in indices]
+        self._write("skipped", self.position.step, loss=repr(total), grad_norm=repr(norm), places=places[:20])
         if self.position.skipped > self.config.max_skipped:
             raise DivergenceError(
                 f"{self.position.skipped} batches had a non-finite loss or gradient; the last one, at step "
@@ -193,18 +237,24 @@ class Trainer:
         position, config = self.position, self.config
         if self.average is not None:
             self.average.swap()
-        validation = self.items["validation"]
-        metrics = evaluate(self.recipe, [self.model], validation, device=self.accelerator.device).metrics()
+        metrics = self.processes.from_first(self._measure)
         improved = self._keep(metrics[self.metric])
         if self.average is not None:
             self.average.swap()
         self.schedule.evaluated(improved)
         position.stale = 0 if improved else position.stale + 1
+        if config.average_patience is not None and position.stale > config.average_patience:
+            assert self.average is not None
+            self.average.begin()
         if config.early_stopping is not None and position.stale >= config.early_stopping:
             position.finished = True
-        self.log.write("validation", position.step, epoch=position.epoch, **metrics)
+        self._write("validation", position.step, epoch=position.epoch, **metrics)
         self.observer.evaluation(position, metrics, improved)
         self._checkpoint()
+
+    def _measure(self) -> dict[str, float]:
+        validation = self.items["validation"]
+        return evaluate(self.recipe, [self.model], validation, device=self.accelerator.device).metrics()
 
     def _keep(self, value: float) -> bool:
         """Keep the weights if the metric is among the best; returns whether it is the best so far."""
@@ -213,16 +263,25 @@ class Trainer:
         if math.isfinite(value) and rank < self.config.keep_best:
             best.insert(rank, (value, self.position.step))
             del best[self.config.keep_best :]
-            self.checkpoints.save_best(self.position.step, self.bare_model.state_dict())
+            if self.processes.first:
+                self.checkpoints.save_best(self.position.step, self.bare_model.state_dict())
             return rank == 0
         return False
 
+    def _write(self, kind: str, step: int, **values: Any) -> None:
+        if self.log is not None:
+            self.log.write(kind, step, **values)
+
     def _checkpoint(self) -> None:
-        self.position.log_bytes = self.log.flush()
+        if self.log is not None:
+            self.position.log_bytes = self.log.flush()
         self.save()
 
     def save(self) -> None:
-        """Write a checkpoint of the present state."""
+        """Write a checkpoint of the present state; every process takes part, the first writes."""
+        carries = self.processes.gather(on_cpu(self.carry) if self.processes.count > 1 else self.carry)
+        if not self.processes.first:
+            return
         self.checkpoints.save(
             self.position,
             {
@@ -230,12 +289,13 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": {"scale": self.schedule.scale, "stale": self.schedule.stale},
                 "average": self.average.state_dict() if self.average is not None else None,
+                "carry": carries[0] if len(carries) == 1 else carries,
             },
         )
 
     def restore(self) -> bool:
         """Take up the last checkpoint; returns whether there was one."""
-        found = self.checkpoints.load()
+        found = self.processes.from_first(self.checkpoints.load)
         if found is None:
             return False
         self.position, state = found
@@ -244,13 +304,58 @@ class Trainer:
         self.schedule.scale, self.schedule.stale = state["schedule"]["scale"], state["schedule"]["stale"]
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        carries = state["carry"] if isinstance(state["carry"], list) else [state["carry"]]
+        carry = self._own_carry(carries) if self.position.batch else None
+        if carry is not None:
+            self.carry = {name: part.to(self.accelerator.device) for name, part in carry.items()}
         return True
 
+    def _own_carry(self, carries: Sequence[Mapping[str, Tensor] | None]) -> Mapping[str, Tensor] | None:
+        """Of the states that processes carried, the one of this process's rows. Raises RunError where it is unclear."""
+        if len(carries) == self.processes.count or all(carry is None for carry in carries):
+            return carries[self.processes.rank % len(carries)]
+        epoch = self.position.epoch
+        batches = self.recipe.batches(self.recipe.epoch_items(self.items["train"], epoch), epoch)
+        dealt = deal_carry(carries, len(batches[self.position.batch - 1]), self.processes.count)
+        if dealt is None:
+            raise RunError(
+                f"{self.checkpoints.folder.parent} was interrupted within an epoch that {len(carries)} processes went "
+                f"through, each with a state of its own, which cannot be dealt out to {self.processes.count}.",
+                hint=f"Go on with {len(carries)}, for instance: torchrun --nproc_per_node {len(carries)} -m seqkit "
+                f"train --resume {self.checkpoints.folder.parent}",
+            )
+        return dealt[self.processes.rank]
 
-def detached(carry: Any) -> Any:
-    """A carried state without its graph: tensors, or containers and states of them."""
-    if isinstance(carry, Tensor):
-        return carry.detach()
-    if isinstance(carry, tuple | list):
-        return type(carry)(detached(part) for part in carry)
-    return carry.detach() if carry is not None else None
+
+def detached(carry: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
+    """A carried state without its graph: where truncated backpropagation through time ends."""
+    return None if carry is None else {name: part.detach() for name, part in carry.items()}
+
+
+def on_cpu(carry: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
+    """A carried state on the CPU, where it can be handed to another process."""
+    return None if carry is None else {name: part.cpu() for name, part in carry.items()}
+
+
+def deal_carry(
+    carries: Sequence[Mapping[str, Tensor] | None], rows: int, count: int
+) -> list[Mapping[str, Tensor] | None] | None:
+    """Deal the carried states of some processes out to `count` others, as `Processes.share` deals rows.
+
+    The tensors hold a batch's `rows` on dimension 1. Returns None where they do not.
+    """
+    names = {frozenset(carry) for carry in carries if carry is not None}
+    if len(names) != 1:
+        return None
+    dealt: list[dict[str, Tensor]] = [{} for _ in range(min(count, rows))]
+    for name in next(iter(names)):
+        parts = [carry[name] for carry in carries if carry is not None]
+        sizes = [len(range(rank, rows, len(carries))) for rank in range(min(rows, len(carries)))]
+        if any(part.ndim < 2 for part in parts) or [part.size(1) for part in parts] != sizes:
+            return None
+        whole = parts[0].new_empty((parts[0].size(0), rows, *parts[0].shape[2:]))
+        for rank, part in enumerate(parts):
+            whole[:, rank :: len(carries)] = part
+        for rank, own in enumerate(dealt):
+            own[name] = whole[:, rank::count].contiguous()
+    return [*dealt, *(None for _ in range(count - len(dealt)))]

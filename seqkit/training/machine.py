@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from accelerate.state import AcceleratorState
 import seqkit
 from seqkit.errors import ConfigError
 from seqkit.settings import TrainingConfig
+from seqkit.training.processes import current
 
 
 def build_accelerator(config: TrainingConfig) -> Accelerator:
@@ -25,12 +26,38 @@ def build_accelerator(config: TrainingConfig) -> Accelerator:
         found = ", ".join(name for name, present in there.items() if present and name != "auto")
         raise ConfigError([f"training.device={config.device}: this machine has {found}."])
     on_gpu = config.device != "cpu" and (there["cuda"] or there["mps"])
+    processes, local = current(), processes_here()
+    if processes.count > 1 and on_gpu and local > torch.cuda.device_count():
+        raise ConfigError(
+            [
+                f"{local} processes were started on this machine, which has {torch.cuda.device_count()} CUDA devices: "
+                "start one for each, or train on the processor with training.device=cpu."
+            ]
+        )
     # accelerate keeps one state for a process and refuses another precision; a process may train several runs.
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bf16" else "no", cpu=not on_gpu)
-    if accelerator.num_processes > 1:
-        raise ConfigError([f"{accelerator.num_processes} processes were started; training runs in one process so far."])
+    if accelerator.num_processes != processes.count:
+        raise ConfigError(
+            [f"{accelerator.num_processes} processes were started in a way that seqkit does not know."],
+            hint="Start them with torchrun or accelerate launch.",
+        )
     return accelerator
+
+
+def processes_here() -> int:
+    """How many of the processes that train together run on this machine."""
+    count = current().count
+    return int(os.environ.get("LOCAL_WORLD_SIZE", count)) if count > 1 else 1
+
+
+def training_threads(config: TrainingConfig) -> int:
+    """CPU threads of this process while it trains."""
+    if config.threads is not None:
+        return config.threads
+    if current().count > 1 and "OMP_NUM_THREADS" not in os.environ:
+        return max(1, (os.cpu_count() or 1) // processes_here())
+    return torch.get_num_threads()
 
 
 # From glibc's malloc.h: trim threshold, top pad, mmap threshold. Bytes.
@@ -42,8 +69,8 @@ def compute_settings(config: TrainingConfig) -> Iterator[None]:
     """Threads and memory as training wants them, for the time of the body."""
     keep_freed_memory()
     threads = torch.get_num_threads()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    if training_threads(config) != threads:
+        torch.set_num_threads(training_threads(config))
     try:
         yield
     finally:
@@ -62,8 +89,8 @@ def keep_freed_memory() -> bool:
     return all(mallopt(parameter, value) == 1 for parameter, value in _MALLOPT.items())
 
 
-def environment(accelerator: Accelerator) -> dict[str, Any]:
-    """What a figure depends on besides the code: versions, device, threads."""
+def environment(accelerator: Accelerator, config: TrainingConfig) -> dict[str, Any]:
+    """What a figure depends on besides the code: versions, device, and the threads that training will use."""
     device = accelerator.device
     return {
         "seqkit": seqkit.__version__,
@@ -73,8 +100,28 @@ def environment(accelerator: Accelerator) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu": processor_name(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "threads": training_threads(config),
+        "processes": current().count,
     }
+
+
+# What decides the last bits of a sum, by its key in `environment`, and how it is called.
+_DECIDES_BITS = {
+    "torch": "torch",
+    "device": "device",
+    "cpu": "processor",
+    "threads": "threads",
+    "processes": "processes (each draws its own dropout)",
+}
+
+
+def other_bits(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Differences between two environments that may change the last bits of a result, in words."""
+    return [
+        f"{name} {then[key]} then, {now[key]} now"
+        for key, name in _DECIDES_BITS.items()
+        if key in then and then[key] != now[key]
+    ]
 
 
 def processor_name() -> str:

@@ -74,14 +74,16 @@ class Schedule:
 
 
 class AveragedWeights:
-    """An exponential moving average of a model's parameters.
+    """A moving average of a model's parameters.
 
-    The decay starts low and rises to `decay` as min(decay, (1 + n) / (10 + n)) after n updates, so that the first,
-    random weights are soon forgotten. Buffers are not averaged.
+    With `decay` it is exponential, from the first step on: the decay starts low and rises to `decay` as
+    min(decay, (1 + n) / (10 + n)) after n updates, so that the first, random weights are soon forgotten. Without, it is
+    the mean of all steps since `begin` was called (Polyak and Juditsky 1992). Buffers are not averaged.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float | None) -> None:
         self.decay = decay
+        self.begun = decay is not None
         self.updates = 0
         self.names = [name for name, _ in model.named_parameters()]
         self.parameters = [parameter for _, parameter in model.named_parameters()]
@@ -89,28 +91,40 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move the average towards the current weights."""
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self.average, [parameter.detach() for parameter in self.parameters], 1.0 - decay)
+        """Move the average towards the current weights, once it has begun."""
+        if not self.begun:
+            return
+        if self.decay is None:
+            share = 1.0 / (1 + self.updates)
+        else:
+            share = 1.0 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(self.average, [parameter.detach() for parameter in self.parameters], share)
         self.updates += 1
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange the model's weights with the average; a second call undoes the first."""
+        """Exchange the model's weights with the average, once there is one; a second call undoes the first."""
+        if self.updates == 0:
+            return
         for parameter, average in zip(self.parameters, self.average, strict=True):
             kept = parameter.detach().clone()
             parameter.copy_(average)
             average.copy_(kept)
 
+    def begin(self) -> None:
+        """Average from the next step on."""
+        self.begun = True
+
     def state_dict(self) -> dict[str, object]:
         """The average and its count."""
-        return {"updates": self.updates, "average": dict(zip(self.names, self.average, strict=True))}
+        average = dict(zip(self.names, self.average, strict=True))
+        return {"begun": self.begun, "updates": self.updates, "average": average}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Continue from a stored average."""
         average = state["average"]
         assert isinstance(average, dict)
         assert isinstance(state["updates"], int)
-        self.updates = state["updates"]
+        self.begun, self.updates = bool(state["begun"]), state["updates"]
         for name, tensor in zip(self.names, self.average, strict=True):
             tensor.copy_(average[name])

@@ -246,6 +246,45 @@ def test_the_doctor_tells_how_to_mend_a_package_that_is_missing_or_does_not_fit(
     assert "another index" in result.out
 
 
+def test_the_doctor_says_where_the_cache_is_and_how_full_and_writes_nothing(
+    seqkit: Command, commands: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from seqkit.data.store import FILE, Store
+
+    monkeypatch.delenv("SEQKIT_DATA", raising=False)
+    monkeypatch.delenv("SEQKIT_CACHE", raising=False)
+    monkeypatch.delenv("SEQKIT_CACHE_SIZE", raising=False)
+    commands(OURS)
+
+    def line(mark: str, code: int = 0) -> str:
+        result = seqkit("doctor")
+        assert result.code == code
+        (said,) = [str(row) for row in result.out.splitlines() if "SEQKIT_CACHE" in row]
+        assert said.split()[0] == mark
+        return said
+
+    folder = tmp_path / "cache"
+    assert "SEQKIT_CACHE is not set: prepared examples are not kept" in line("--")
+    monkeypatch.setenv("SEQKIT_CACHE", str(folder))
+    assert f"SEQKIT_CACHE={folder}: 0 prepared examples in 0 GiB, at most 10 GiB" in line("ok")
+    assert not folder.exists()
+    monkeypatch.setenv("SEQKIT_CACHE_SIZE", "500M")
+    with Store(folder, 2**30) as store:
+        for number in range(3):
+            store.put(bytes([number]), b"x" * 2**20)
+    size = (folder / FILE).stat().st_size / 2**30
+    assert f"3 prepared examples in {size:.3g} GiB, at most 0.488 GiB" in line("ok")
+    (folder / FILE).write_bytes(b"no database " * 999)
+    assert f"Mend: rm {folder / FILE}" in line("FAIL", 2)
+    monkeypatch.setenv("SEQKIT_CACHE", str(folder / FILE))
+    assert "this is a file; name a folder" in line("FAIL", 2)
+    monkeypatch.setenv("SEQKIT_CACHE", str(folder / FILE / "deeper"))
+    assert "is no folder that can be written to" in line("FAIL", 2)
+    monkeypatch.setenv("SEQKIT_CACHE", str(folder))
+    monkeypatch.setenv("SEQKIT_CACHE_SIZE", "lots")
+    assert "SEQKIT_CACHE_SIZE=lots: not a size" in line("FAIL", 2)
+
+
 # The way in ----------------------------------------------------------------------------------------------------------
 
 NO_TORCH = """

@@ -172,7 +172,22 @@ def test_damaged_gzip(tmp_path: Path) -> None:
 
 def test_format_by_name(tmp_path: Path) -> None:
     assert file_format(Path("a.TSV.gz")) == "tsv"
+    assert file_format(Path("a.txt.gz")) == "txt"
     assert file_format(Path("a.txt"), "csv") == "csv"
     with pytest.raises(DataError, match=r"data\.format"):
-        file_format(Path("a.txt"))
+        file_format(Path("a.dat"))
+
+
+def test_text_file_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text('one, "two\n\n  three\n')
+    kept = read_table(path, [], optional=["anything"])
+    assert kept.columns == {"anything": ['one, "two', "", "  three"]}
+    assert kept.places == [f"{path}:1", f"{path}:2", f"{path}:3"]
+    needed = read_table(path, ["text"])
+    assert needed.columns["text"] == ['one, "two', "  three"]
+    assert needed.left_out == {"nothing in column 'text'": 1}
+    with pytest.raises(DataError, match="no column 'label'"):
+        read_table(path, ["text", "label"])
+
     assert "No such file" in message(tmp_path / "absent.csv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from seqkit.config import resolve
 from seqkit.data.config import DataConfig
-from seqkit.data.splits import Split, fingerprint, load_file, load_splits, make_split, relabel
+from seqkit.data.splits import GroupError, Split, fingerprint, load_file, load_splits, make_split, relabel
 from seqkit.errors import ConfigError, DataError
 
 REAL_DATA = os.environ.get("SEQKIT_DATA")
@@ -162,6 +163,183 @@ def test_fingerprint_is_of_the_content() -> None:
     assert of(["a", "b"], ["0", "1"]) == of(["a", "b"], ["0", "1"], place="q")
     different = {of(["a", "b"], ["0", "1"]), of(["b", "a"], ["0", "1"]), of(["ab", ""], ["0", "1"]), of(["a"], ["0"])}
     assert len(different) == 4
+
+
+def write_corpus(path: Path, lines: list[str]) -> Path:
+    path.write_text("".join(json.dumps({"line": line, "label": "x"}) + "\n" for line in lines))
+    return path
+
+
+def test_a_column_that_may_be_empty_keeps_its_blank_examples(tmp_path: Path) -> None:
+    path = write_corpus(tmp_path / "a.jsonl", ["a", "", "b", "  ", "c"])
+    columns = {"text": "line"}
+    kept = load_file(path, config(), columns, may_be_empty=("text",))
+    assert kept.column("text") == ["a", "", "b", "  ", "c"]
+    assert kept.left_out == {}
+    assert load_file(path, config(), columns).column("text") == ["a", "b", "c"]
+    splits = load_splits(config(path=str(path), cut="tail", test_fraction=0.0), columns, may_be_empty={"text"})
+    assert [text for split in splits.values() for text in split.column("text")] == ["a", "", "b", "  ", "c"]
+    both = load_file(path, config(), {"text": "line", "label": "label"}, may_be_empty=("text",))
+    assert len(both) == 5
+    path.write_text('{"line": "", "label": "x"}\n{"line": "a", "label": ""}\n')
+    assert load_file(path, config(), {"text": "line", "label": "label"}, may_be_empty=("text",)).column("text") == [""]
+
+
+def test_the_tail_is_cut_by_characters_in_the_order_of_the_file(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    lines = [f"{i} " + "x" * rng.randint(0, 40) for i in range(500)]
+    path = str(write_corpus(tmp_path / "a.jsonl", lines))
+    splits = load_splits(config(path=path, cut="tail", validation_fraction=0.1, test_fraction=0.05), {"text": "line"})
+    assert list(splits) == ["train", "validation", "test"]
+    assert [text for split in splits.values() for text in split.column("text")] == lines
+    total = sum(map(len, lines))
+    for name, share in {"test": 0.05, "validation": 0.15}.items():
+        # No other boundary between two lines is nearer to the share.
+        start = lines.index(splits[name].column("text")[0])
+        distance = [abs(sum(map(len, lines[i:])) - share * total) for i in range(len(lines))]
+        assert distance[start] == min(distance)
+
+
+def test_the_tail_with_a_file_for_one_part_and_with_too_little(tmp_path: Path) -> None:
+    path = write_corpus(tmp_path / "a.jsonl", ["aaaa", "b", "c", "d"])
+    write_corpus(tmp_path / "t.jsonl", ["t"])
+    named = config(path=str(path), cut="tail", test="t.jsonl", validation_fraction=0.45)
+    splits = load_splits(named, {"text": "line"})
+    assert {name: split.column("text") for name, split in splits.items()} == {
+        "train": ["aaaa"],
+        "validation": ["b", "c", "d"],
+        "test": ["t"],
+    }
+    small = str(write_corpus(tmp_path / "b.jsonl", ["a" * 100, "b", "c"]))
+    splits = load_splits(config(path=small, cut="tail"), {"text": "line"})  # every part has an example, at least
+    assert {name: split.column("text") for name, split in splits.items()} == {
+        "train": ["a" * 100],
+        "validation": ["b"],
+        "test": ["c"],
+    }
+    small = str(write_corpus(tmp_path / "c.jsonl", ["a", "b"]))
+    with pytest.raises(DataError, match="2 examples are too few to cut a validation and a test part from"):
+        load_splits(config(path=small, cut="tail"), {"text": "line"})
+    with pytest.raises(ConfigError, match=r"cut=tail.*group=movie"):
+        config(cut="tail", group="movie")
+
+
+# A group that is held out ---------------------------------------------------------------------------------------------
+
+
+def write_people(path: Path, count: int = 120, start: int = 0) -> Path:
+    """Rows of five people, each with films of their own but for two that everybody saw; some have no name."""
+    rows = []
+    for i in range(start, start + count):
+        who = f"p{i % 5}"
+        movie = f"shared{i % 2}" if i % 7 == 0 else f"{who}-{i % 3}"
+        rows.append({"sentence": f"text {i} {who} {movie}", "label": i % 2, "who": who, "movie": movie})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def people(splits: Mapping[str, Split], name: str, word: int = 2) -> set[str]:
+    return {text.split()[word] for text in texts(splits, name)}
+
+
+@pytest.mark.parametrize("value", [f"p{n}" for n in range(5)])
+def test_a_held_out_group_is_the_test_part_and_in_no_other(tmp_path: Path, value: str) -> None:
+    path = str(write_people(tmp_path / "a.jsonl"))
+    given = config(path=path, held_out_column="who", held_out_value=value)
+    splits = load_splits(given, COLUMNS, stratify="label")
+    assert people(splits, "test") == {value}
+    assert value not in people(splits, "train") | people(splits, "validation")
+    assert {name: len(split) for name, split in splits.items()} == {"train": 86, "validation": 10, "test": 24}
+    assert splits["train"].examples.column_names == ["text", "label", "place"]
+    assert splits["test"].origin == f"{path}, held out: who '{value}'"
+
+
+@pytest.mark.parametrize("share", [0.3, 0.0])
+def test_a_held_out_group_and_groups_that_stay_together(tmp_path: Path, share: float) -> None:
+    path = str(write_people(tmp_path / "a.jsonl"))
+    given = config(
+        path=path,
+        held_out_column="who",
+        held_out_value="p2",
+        group="movie",
+        validation_fraction=share,
+        test_fraction=share,
+    )
+    splits = load_splits(given, COLUMNS)
+    assert people(splits, "test") == {"p2"}
+    assert ("validation" in splits) == (share > 0)
+    assert all("p2" not in people(splits, name) for name in splits if name != "test")
+    movies = [people(splits, name, 3) for name in splits]
+    assert sum(map(len, movies)) == len(set.union(*movies))
+    # What others said of the films that everybody saw can be neither trained on nor tested on.
+    left_out = splits["train"].left_out["a group that is held out in part"]
+    assert left_out > 0
+    assert sum(map(len, splits.values())) + left_out == 120
+
+
+def test_a_validation_file_gives_the_held_out_group_up_and_a_test_file_is_not_read(tmp_path: Path) -> None:
+    path = write_people(tmp_path / "a.jsonl")
+    write_people(tmp_path / "dev.jsonl", 25, start=500)
+    given = {"path": str(path), "validation": "dev.jsonl", "test": "nowhere.jsonl", "held_out_column": "who"}
+    splits = load_splits(config(**given, held_out_value="p1"), COLUMNS)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 96, "validation": 20, "test": 24}
+    assert "p1" not in people(splits, "train") | people(splits, "validation")
+    assert splits["validation"].left_out == {"who 'p1', which is held out": 5}
+    write(tmp_path / "dev.jsonl", 10)
+    with pytest.raises(DataError, match=r"dev\.jsonl:1: there is no key 'who'"):
+        load_splits(config(**given, held_out_value="p1"), COLUMNS)
+
+
+def test_an_example_of_no_group_is_left_out(tmp_path: Path) -> None:
+    path = write_people(tmp_path / "a.jsonl")
+    with path.open("a") as file:
+        file.write('{"sentence": "text of nobody", "label": 1, "who": " ", "movie": "m"}\n')
+    splits = load_splits(config(path=str(path), held_out_column="who", held_out_value=" p1"), COLUMNS)
+    assert all("text of nobody" not in texts(splits, name) for name in splits)
+    assert splits["train"].left_out == {"nothing in column 'who'": 1}
+    assert people(splits, "test") == {"p1"}
+
+
+def test_a_group_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    path = str(write_people(tmp_path / "a.jsonl", 7))
+    for value, words in ((None, "which group"), ("p9", "no example has the who 'p9'")):
+        with pytest.raises(GroupError, match=words) as found:
+            load_splits(config(path=path, held_out_column="who", held_out_value=value), COLUMNS)
+        assert found.value.groups == {"p0": 2, "p1": 2, "p2": 1, "p3": 1, "p4": 1}
+        assert "p0 (2), p1 (2), p2 (1)" in str(found.value)
+    one = tmp_path / "b.jsonl"
+    one.write_text('{"sentence": "a", "label": 1, "who": "me"}\n')
+    with pytest.raises(DataError, match="without the who 'me' no example is left"):
+        load_splits(config(path=str(one), held_out_column="who", held_out_value="me"), COLUMNS)
+    with pytest.raises(ConfigError, match="Set held_out_column"):
+        config(held_out_value="me")
+
+
+def test_a_held_out_group_of_the_demo_corpus_and_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def demo() -> dict[str, list[dict[str, str]]]:
+        rows = [{"text": f"text {i} p{i % 3} m", "label": "x", "who": f"p{i % 3}"} for i in range(30)]
+        return {"train": rows, "test": [{"text": "t", "label": "x"}]}
+
+    splits = load_splits(config(demo=True, held_out_column="who", held_out_value="p1"), COLUMNS, demo=demo)
+    assert people(splits, "test") == {"p1"}
+    assert people(splits, "train") | people(splits, "validation") == {"p0", "p2"}
+    with pytest.raises(DataError, match=r"has no column 'whom'\. Columns there: text, label, who"):
+        load_splits(config(demo=True, held_out_column="whom", held_out_value="p1"), COLUMNS, demo=demo)
+
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    hub = tmp_path / "someone" / "people"
+    hub.mkdir(parents=True)
+    write_people(hub / "train.jsonl")
+    write(hub / "test.jsonl", 5)  # it has no such column, and is not looked at
+    given = {"hub": {"name": str(hub)}, "held_out_column": "who", "held_out_value": "p1"}
+    splits = load_splits(config(**given, group="movie"), COLUMNS)
+    assert people(splits, "test") == {"p1"}
+    assert "p1" not in people(splits, "train") | people(splits, "validation")
+    assert not people(splits, "test", 3) & people(splits, "train", 3)
+    with pytest.raises(DataError, match=r"no column 'whom'.*Columns there: sentence, label, who, movie"):
+        load_splits(config(**{**given, "held_out_column": "whom"}), COLUMNS)
 
 
 @pytest.mark.skipif(REAL_DATA is None, reason="SEQKIT_DATA does not name the folder of real data")

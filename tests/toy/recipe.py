@@ -126,7 +126,7 @@ class Toy(Recipe[ToyConfig]):
         """Linear."""
         return nn.Sequential(nn.Dropout(self.config.dropout), nn.Linear(4, 1))
 
-    def loss(self, model: nn.Module, batch: Batch, carry: Any = None) -> Loss:
+    def loss(self, model: nn.Module, batch: Batch, carry: Mapping[str, Tensor] | None = None) -> Loss:
         """Logistic."""
         total = F.binary_cross_entropy_with_logits(model(batch.values)[:, 0], batch.signs, reduction="sum")
         return Loss(total, torch.tensor(float(len(batch.signs))))

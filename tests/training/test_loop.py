@@ -14,12 +14,10 @@ from rich.console import Console
 from seqkit.errors import ConfigError, DivergenceError, InterruptedRun, RunError
 from seqkit.recipe import Recipe
 from seqkit.runs.folder import Run
-from seqkit.settings import TrainingConfig
 from seqkit.storage import load_tensors, read_json
 from seqkit.training import session
 from seqkit.training.log import read_log
 from seqkit.training.loop import Trainer
-from seqkit.training.optimization import AveragedWeights, Schedule, build_optimizer
 from seqkit.training.seeds import stream_seed
 
 TrainToy = Callable[..., Run]
@@ -50,6 +48,16 @@ def test_a_run_learns_and_leaves_a_whole_folder(train_toy: TrainToy) -> None:
     assert low <= result["metrics"]["accuracy"] <= high
     losses = [line["loss"] for line in read_log(run.log) if line["kind"] == "train"]
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+POLYAK = {
+    "training.epochs": "6",
+    "training.optimizer": "sgd",
+    "training.momentum": "0",
+    "training.learning_rate": "3",
+    "training.average_patience": "0",
+    "training.evaluate_steps": "2",
+}
 
 
 def test_bfloat16_trains_too_and_leaves_float32_weights(train_toy: TrainToy) -> None:
@@ -83,14 +91,15 @@ def test_accumulated_batches_equal_one_big_batch(train_toy: TrainToy) -> None:
         torch.testing.assert_close(tensor, whole_weights[name], rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("settings", [EVERYTHING, POLYAK], ids=["everything", "polyak"])
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 12])
 def test_interrupted_and_resumed_equals_uninterrupted(
-    train_toy: TrainToy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+    train_toy: TrainToy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, settings: dict[str, str]
 ) -> None:
-    whole = train_toy("whole", EVERYTHING)
+    whole = train_toy("whole", settings)
     _interrupt(monkeypatch, at_step=stop_at)
     with pytest.raises(InterruptedRun) as caught:
-        train_toy("cut", EVERYTHING)
+        train_toy("cut", settings)
     assert caught.value.exit_code == 130
     monkeypatch.undo()
     with (tmp_path / "cut" / "metrics.jsonl").open("a") as log:
@@ -99,6 +108,45 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert run.log.read_bytes() == whole.log.read_bytes()
     assert run.weights.read_bytes() == whole.weights.read_bytes()
     assert [path.name for path in sorted(run.checkpoints.iterdir())] != []
+
+
+def test_checkpoints_between_evaluations(train_toy: TrainToy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash that nobody could prepare for costs at most the steps since the last checkpoint."""
+    settings = {"training.checkpoint_steps": "2", "training.epochs": "2", "training.batch_examples": "8"}
+    whole = train_toy("whole", settings)
+    crash = RuntimeError("the power went")
+    original = Trainer._step
+    steps: list[int] = []
+
+    def step(self: Trainer, group: Any) -> None:
+        original(self, group)
+        steps.append(self.position.step)
+        if self.position.step == 5:
+            raise crash
+
+    monkeypatch.setattr(Trainer, "_step", step)
+    with pytest.raises(RuntimeError, match="the power went"):
+        train_toy("cut", settings)
+    monkeypatch.setattr(Trainer, "_step", original)
+    seen = _steps_of_resume(tmp_path / "cut", monkeypatch)
+    assert (steps[-1], seen[0]) == (5, 5)  # from the checkpoint of step 4, step 5 is made again
+    run = Run.open(tmp_path / "cut")
+    assert run.log.read_bytes() == whole.log.read_bytes()
+    assert run.weights.read_bytes() == whole.weights.read_bytes()
+
+
+def _steps_of_resume(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Resume a run of the toy; returns the numbers of the steps that were made."""
+    original = Trainer._step
+    made: list[int] = []
+
+    def step(self: Trainer, group: Any) -> None:
+        original(self, group)
+        made.append(self.position.step)
+
+    monkeypatch.setattr(Trainer, "_step", step)
+    session.resume(path, recipe_folder=str(Path(__file__).parents[1] / "toy"), console=QUIET)
+    return made
 
 
 def _interrupt(monkeypatch: pytest.MonkeyPatch, at_step: int) -> None:
@@ -198,13 +246,6 @@ def test_an_unknown_metric_is_an_error_before_training(train_toy: TrainToy, tmp_
     )
 
 
-def test_warm_start_takes_what_fits(train_toy: TrainToy) -> None:
-    first = train_toy("first")
-    second = train_toy("second", {"training.epochs": "1", "training.learning_rate": "1e-12"}, init_from=first.path)
-    for name, tensor in load_tensors(second.weights).items():
-        torch.testing.assert_close(tensor, load_tensors(first.weights)[name])
-
-
 def test_clipping_bounds_the_step(train_toy: TrainToy) -> None:
     run = train_toy(overrides={"training.optimizer": "sgd", "training.momentum": "0", "training.clip_norm": "1e-9"})
     start = train_toy("start", {"training.max_steps": "1", "training.learning_rate": "1e-12"})
@@ -213,43 +254,17 @@ def test_clipping_bounds_the_step(train_toy: TrainToy) -> None:
     assert max(line["grad_norm"] for line in read_log(run.log) if line["kind"] == "train") > 1e-3
 
 
-def _rates(steps: int = 10, **settings: Any) -> list[float]:
-    schedule = Schedule(TrainingConfig(learning_rate=1.0, **settings))
-    return [schedule.learning_rate(step, step / steps) for step in range(steps)]
-
-
-def test_schedules() -> None:
-    assert _rates() == [1.0] * 10
-    assert _rates(schedule="linear")[5] == pytest.approx(0.5)
-    assert _rates(schedule="cosine")[5] == pytest.approx(0.5)
-    assert _rates(schedule="cosine", final_learning_rate=0.2)[5] == pytest.approx(0.6)
-    warm = _rates(warmup_steps=4)
-    assert warm[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    plateau = Schedule(TrainingConfig(learning_rate=1.0, schedule="plateau", plateau_patience=1, plateau_factor=0.5))
-    for improved in (True, False, False):
-        plateau.evaluated(improved)
-    assert plateau.learning_rate(9, 0.9) == 0.5
-
-
-@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "sgd"])
-def test_optimizers_spare_biases_and_embeddings(name: str) -> None:
-    model = torch.nn.Sequential(torch.nn.Embedding(5, 3), torch.nn.Linear(3, 2))
-    optimizer = build_optimizer(model, TrainingConfig(optimizer=name, weight_decay=0.1))  # type: ignore[arg-type]
-    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    assert [decay[id(p)] for p in model.parameters()] == [0.0, 0.1, 0.0]
-
-
-def test_moving_average_follows_its_formula() -> None:
-    model = torch.nn.Linear(1, 1, bias=False)
-    model.weight.data.fill_(0.0)
-    average = AveragedWeights(model, 0.5)
-    model.weight.data.fill_(1.0)
-    average.update()  # decay (1 + 0) / (10 + 0)
-    assert average.average[0].item() == pytest.approx(0.9)
-    average.swap()
-    assert model.weight.item() == pytest.approx(0.9)
-    average.swap()
-    assert model.weight.item() == 1.0
+def test_averaging_begins_when_validation_stalls(train_toy: TrainToy) -> None:
+    """With a learning rate far too high validation stalls; the mean of the steps is another model than the last."""
+    plain = train_toy("plain", {**POLYAK, "training.average_patience": "none"})
+    averaged = train_toy("averaged", POLYAK)
+    first, second = read_log(plain.log), read_log(averaged.log)
+    accuracies = [line["accuracy"] for line in first if line["kind"] == "validation"]
+    stall = next(n for n in range(1, len(accuracies)) if accuracies[n] <= max(accuracies[:n]))
+    both = [[line for line in log if line["kind"] == "validation"][: stall + 1] for log in (first, second)]
+    assert both[0] == both[1]
+    assert [line for line in first if line["kind"] == "train"] == [line for line in second if line["kind"] == "train"]
+    assert first != second
 
 
 def test_streams_are_keyed_and_differ() -> None:
