@@ -76,7 +76,8 @@ class Loss:
     """What one batch costs: `sum` (a scalar with a graph) over `count` terms.
 
     Sum and count stay apart so that accumulated batches and several processes give what one big batch gives. `carry`
-    (tensors by name) is handed to the next batch of the epoch, detached; None where batches are independent.
+    (tensors by name, the batch's rows on dimension 1) is handed to the next batch of the epoch, detached; None where
+    batches are independent.
     """
 
     sum: Tensor

@@ -59,6 +59,8 @@ class LanguageModelConfig(Config):
 
     embedding_size: int = Field(default=256, ge=1)
     """Size of a token's vector."""
+    embedding_std: float = Field(default=0.1, gt=0.0)
+    """Standard deviation of the vectors at the start. Little text is learned faster from 1, if it is not tied."""
     embedding_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the vocabulary whose vectors training drops from a batch (Merity et al. 2017)."""
     word_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -177,6 +179,7 @@ class LanguageModel(nn.Module):
             unk_id=unk_id,
             word_dropout=config.word_dropout,
             embedding_dropout=config.embedding_dropout,
+            init_std=config.embedding_std,
         )
         self.lstm = StackedLSTM(size, **config.lstm.model_dump())
         self.output_dropout = config.output_dropout
@@ -219,18 +222,19 @@ class LanguageModel(nn.Module):
 
     def begin(self, read: Sequences) -> tuple[Tensor, LSTMState]:
         """Read prompts, ids (N,): log-probabilities (B, V) of the token after each, and the state."""
-        final: Tensor | None = None  # (B, H), of the last step of each row
-        for output, _, state in self.windows(read):
-            if final is None:
-                final = output.data.new_zeros(read.batch_size, output.data.shape[1])
-            rows = (output.lengths > 0).nonzero().squeeze(1)
+        last: Tensor | None = None  # (B, H), the output of the last step of each row
+        state: LSTMState | None = None
+        for output, _, after in self.windows(read):
+            state = after
+            last = output.data.new_zeros(read.batch_size, output.data.shape[1]) if last is None else last
+            rows = (output.lengths > 0).nonzero().squeeze(1)  # those that have not ended before
             starts = output.batch_sizes.cumsum(0) - output.batch_sizes
-            last = starts[output.lengths[rows] - 1] + rows
-            final[rows.to(final.device)] = output.data[last.to(final.device)]
-        if final is None:
+            steps = starts[output.lengths[rows] - 1] + rows
+            last[rows.to(last.device)] = output.data[steps.to(last.device)]
+        if last is None or state is None:
             raise ValueError("a prompt needs at least one token")
         back = read.unsorted_indices
-        return self.softmax.log_probs(self.projection(final[back])), state.select(back)
+        return self.softmax.log_probs(self.projection(last[back])), state.select(back)
 
     def advance(self, tokens: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         """Read one more token (R,) of each row: log-probabilities (R, V) of the one after it, and the state."""
@@ -415,9 +419,7 @@ class Language(Recipe[LanguageConfig]):
             named += f" and {len(unknown) - UNKNOWN_NAMED} more" if len(unknown) > UNKNOWN_NAMED else ""
             if self.frontend.config.kind == "char":
                 raise InputError(f"the vocabulary does not hold {named}.", hint="Write the prompt without.")
-            warn(
-                f"a prompt has words that the vocabulary does not hold: {named}. They are read as <unk>.", stacklevel=2
-            )
+            warn(f"a prompt has words that the vocabulary does not hold, read as <unk>: {named}.", stacklevel=2)
         return super().decoded_item(source, options)
 
     def answer(self, prediction: Score | Sequence[Mapping[str, Any]], options: DecodeConfig) -> Answer:

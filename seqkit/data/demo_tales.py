@@ -63,18 +63,16 @@ class _Teller:
         name, pronoun = self.pick(_NAMES)
         trade, place = self.pick(list(_TOOLS)), self.pick(_PLACES)
         lines = [f"one day {name} the {trade} walks to the {place}"]
-        for _ in range(self.pick([1, 2, 3])):
+        for _ in range(self.pick([1, 2, 3, 4])):
             kind = self.pick(["tool", "call", "scene", "clause"])
             if kind == "tool":
-                lines.append(
-                    f"there {pronoun} takes the {_TOOLS[trade]} of a {trade} and thinks of the {self._noun(0)}"
-                )
+                lines.append(f"there {pronoun} takes the {_TOOLS[trade]} of a {trade}")
             elif kind == "call":
                 lines.append(f"{name} calls the {self._noun(1)} to the {place}")
             elif kind == "scene":
-                lines.append(self._scene())
+                lines.append(f"{name} sees that {self._scene()}")
             else:
-                lines.append(self._clause())
+                lines.append(f"{pronoun} knows that {self._clause()}")
         return [*lines, f"so ends the tale of {name} the {trade}", ""]
 
     def _noun(self, number: int) -> str:

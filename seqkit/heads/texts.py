@@ -64,7 +64,7 @@ def write_texts(
         if stop is None:
             return False
         # The last few tokens tell whether it can be there; all of them, whether it is. A sign can take four tokens.
-        tail = frontend.decode(ids[-4 * len(stop) - 4 :])
+        tail = continuation.text("a", ids[-4 * len(stop) - 4 :])
         return stop in tail and stop in continuation.text(prompts[row], ids)
 
     def fields(prompt: str, written: Written) -> dict[str, Any]:

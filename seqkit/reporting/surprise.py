@@ -15,6 +15,8 @@ _MOST_LINES = 100
 _LEAST_TOKENS = 5
 _PLACES = 40
 _FREQUENCIES = (1, 2, 10, 100, 1000)
+_DARKEST = 6.0
+"""Nats of the darkest shade."""
 _SPACE, _LINE_END = "\N{MIDDLE DOT}", "\N{PILCROW SIGN}"
 
 
@@ -48,10 +50,6 @@ def save_passage(ids: Sequence[int], nats: np.ndarray, shown: Callable[[int], st
     return save_figure(figure, path)
 
 
-_DARKEST = 8.0
-"""Nats of the darkest shade."""
-
-
 def _colors(nats: np.ndarray) -> np.ndarray:
     """A shade of orange (N, 3) for each number of nats."""
     share = np.clip(nats / _DARKEST, 0.0, 1.0)[:, None]
@@ -83,7 +81,8 @@ def save_nats(ids: np.ndarray, nats: np.ndarray, ends: np.ndarray, path: Path, *
     by_frequency.axhline(nats.mean(), color=GREY, linewidth=1)
     names = ["once", "2-9", "10-99", "100-999", "1000+"]
     by_frequency.set_xticks(range(len(names)), names)
-    by_frequency.set(title="by how often the token stands here (and its share of all)", ylabel="nats a token")
+    by_frequency.set(title="by how often the token stands here", ylabel="nats a token")
+    by_frequency.set_xlabel("times in the text; above the bar, the share of all tokens")
     return save_figure(figure, path)
 
 

@@ -25,6 +25,7 @@ from seqkit.data.items import Item, Items
 from seqkit.errors import DivergenceError, RunError
 from seqkit.evaluation import evaluate
 from seqkit.recipe import Recipe, better
+from seqkit.training.carry import deal_carry, detached, on_cpu
 from seqkit.training.checkpoints import Checkpoints, Position
 from seqkit.training.log import MetricsLog
 from seqkit.training.optimization import AveragedWeights, Schedule, build_optimizer
@@ -325,37 +326,3 @@ class Trainer:
                 f"train --resume {self.checkpoints.folder.parent}",
             )
         return dealt[self.processes.rank]
-
-
-def detached(carry: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
-    """A carried state without its graph: where truncated backpropagation through time ends."""
-    return None if carry is None else {name: part.detach() for name, part in carry.items()}
-
-
-def on_cpu(carry: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
-    """A carried state on the CPU, where it can be handed to another process."""
-    return None if carry is None else {name: part.cpu() for name, part in carry.items()}
-
-
-def deal_carry(
-    carries: Sequence[Mapping[str, Tensor] | None], rows: int, count: int
-) -> list[Mapping[str, Tensor] | None] | None:
-    """Deal the carried states of some processes out to `count` others, as `Processes.share` deals rows.
-
-    The tensors hold a batch's `rows` on dimension 1. Returns None where they do not.
-    """
-    names = {frozenset(carry) for carry in carries if carry is not None}
-    if len(names) != 1:
-        return None
-    dealt: list[dict[str, Tensor]] = [{} for _ in range(min(count, rows))]
-    for name in next(iter(names)):
-        parts = [carry[name] for carry in carries if carry is not None]
-        sizes = [len(range(rank, rows, len(carries))) for rank in range(min(rows, len(carries)))]
-        if any(part.ndim < 2 for part in parts) or [part.size(1) for part in parts] != sizes:
-            return None
-        whole = parts[0].new_empty((parts[0].size(0), rows, *parts[0].shape[2:]))
-        for rank, part in enumerate(parts):
-            whole[:, rank :: len(carries)] = part
-        for rank, own in enumerate(dealt):
-            own[name] = whole[:, rank::count].contiguous()
-    return [*dealt, *(None for _ in range(count - len(dealt)))]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import glob
 import shutil
-import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import torch
@@ -34,11 +32,10 @@ from seqkit.training.checkpoints import Checkpoints
 from seqkit.training.log import MetricsLog, read_log
 from seqkit.training.loop import Trainer
 from seqkit.training.machine import build_accelerator, compute_settings, environment, other_bits, processes_here
-from seqkit.training.processes import Processes, current, fit_once, restarted
+from seqkit.training.processes import current, fit_once, restarted
 from seqkit.training.progress import TrainingProgress
+from seqkit.training.stopping import agreed_signal, stop_signals
 from seqkit.training.warm_start import initial_model
-
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -273,7 +270,7 @@ def _train_and_finish(run: Run, trainer: Trainer, console: Console) -> None:
             launcher = f"torchrun --nproc_per_node {processes_here()} -m " if processes.count > 1 else ""
             raise InterruptedRun(
                 f"Interrupted at step {trainer.position.step}; the state is saved.",
-                signal_number=_agreed(stop, processes),
+                signal_number=agreed_signal(stop, processes),
                 hint=f"Go on with: {launcher}seqkit train --resume {run.path}",
             )
         if processes.first:
@@ -320,36 +317,3 @@ def kernels(model: torch.nn.Module) -> str:
     """What computes the model's LSTM layers, for the log."""
     found = {layer.describe() for layer in model.modules() if isinstance(layer, RecurrentLayer)}
     return f"kernel {', '.join(sorted(found))}" if found else "no recurrent layer"
-
-
-@dataclass
-class StopRequest:
-    """The signal that asked for a stop, once one did."""
-
-    number: int | None = None
-
-
-def _agreed(stop: StopRequest, processes: Processes) -> int:
-    """The signal that some process received, the same in all."""
-    received = processes.sum([float(stop.number == number) for number in _STOPPING])
-    return next(number for number, times in zip(_STOPPING, received, strict=True) if times)
-
-
-@contextmanager
-def stop_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request to stop after the current step; a second one takes effect at once."""
-    request = StopRequest()
-
-    def handle(number: int, _: FrameType | None) -> None:
-        request.number = number
-        for name, handler in before.items():
-            signal.signal(name, handler)
-
-    before = {name: signal.getsignal(name) for name in _STOPPING}
-    for name in before:
-        signal.signal(name, handle)
-    try:
-        yield request
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

@@ -223,7 +223,7 @@ def test_a_dry_run_goes_through_everything_and_leaves_nothing_behind(
 def test_training_starts_from_another_runs_weights_and_says_what_it_took(seqkit: Command, toy_run: Path) -> None:
     result = seqkit("train", TOY, *BLINK, "--init-from", toy_run)
     assert result.code == 0
-    assert f"from {toy_run}: took 1.weight, 1.bias" in result.said
+    assert f"from {toy_run}: took the front-end and 1.weight, 1.bias" in result.said
     assert read_json(Path("runs/toy-demo/run.json"))["init_from"] == str(toy_run)
     missing = seqkit("train", TOY, *BLINK, "--init-from", "nowhere")
     assert missing.code == 2

@@ -21,13 +21,13 @@ from seqkit.cli.app import app
 from seqkit.errors import ConfigError
 from seqkit.storage import load_tensors, read_json
 from seqkit.training import processes
+from seqkit.training.carry import deal_carry
 from seqkit.training.log import read_log
-from seqkit.training.loop import deal_carry
 from seqkit.training.processes import Processes, alone, current, joined
 from seqkit.training.seeds import stream_seed
 
 TOY = Path(__file__).parents[1] / "toy"
-EXACT = ("training.optimizer=sgd", "training.learning_rate=0.1", "training.epochs=2", "training.device=cpu")
+EXACT = ("training.optimizer=sgd", "training.learning_rate=0.1", "training.device=cpu")
 LANGUAGE = (
     "language",
     "data.path=lines.txt",
@@ -37,6 +37,7 @@ LANGUAGE = (
     "model.lstm.num_layers=2",
     "training.bptt_steps=10",
     "training.batch_examples=5",  # three rows go to one process, two to the other
+    "training.epochs=1",
     *EXACT,
 )
 SENTIMENT = (
@@ -50,9 +51,10 @@ SENTIMENT = (
     "training.batch_tokens=40",
     "training.accumulate=2",
     "training.normalize=mean_batch",
+    "training.epochs=4",
     *EXACT,
 )
-ONE_BY_ONE = (str(TOY), "training.batch_examples=1", "dropout=0", *EXACT)
+ONE_BY_ONE = (str(TOY), "data.examples=24", "training.batch_examples=1", "training.epochs=1", "dropout=0", *EXACT)
 
 # Types each command of a list, in processes that meet once.
 TYPE_ALL = """
