@@ -300,6 +300,12 @@ class Trainer:
         if found is None:
             return False
         self.position, state = found
+        missing = sorted({"model", "optimizer", "schedule", "average", "carry"} - state.keys())
+        if missing:
+            raise RunError(
+                f"{self.checkpoints.folder}: the checkpoint has no '{missing[0]}': another version of seqkit wrote it.",
+                hint="Go on with the seqkit that run.json names, or train a new run.",
+            )
         self.bare_model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.scale, self.schedule.stale = state["schedule"]["scale"], state["schedule"]["stale"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import select
 import shutil
@@ -150,6 +151,16 @@ def test_without_a_whole_checkpoint_it_is_said_what_to_do(cut: Cut, damage: str)
     with pytest.raises(RunError, match=f"{_states(run)[-1]}.* No other checkpoint .* --out {run.path} --overwrite"):
         resume(run)
     assert _states(run) != [], "what is damaged may still be mended by hand"
+
+
+def test_a_checkpoint_of_another_version_is_refused(cut: Cut) -> None:
+    run = cut()
+    file = _states(run)[-1] / "state.json"
+    stored = read_json(file)
+    stored["$items"] = [[key, value] for key, value in stored["$items"] if key != "carry"]
+    file.write_text(json.dumps(stored))
+    with pytest.raises(RunError, match="no 'carry': another version of seqkit wrote it"):
+        resume(run)
 
 
 def test_missing_best_weights_are_found_before_training_goes_on(cut: Cut) -> None:
