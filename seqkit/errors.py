@@ -53,6 +53,12 @@ class DivergenceError(SeqkitError):
     """Too many batches with a non-finite loss or gradient; the message names the examples."""
 
 
+class LostProcess(SeqkitError):  # noqa: N818 (an event, not a mistake)
+    """Another process is gone; this one cannot go on alone."""
+
+    exit_code = 1
+
+
 class InterruptedRun(SeqkitError):  # noqa: N818 (asked for, not a mistake)
     """SIGINT or SIGTERM arrived; the state is saved. `exit_code` is 128 plus the signal's number."""
 

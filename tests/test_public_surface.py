@@ -82,7 +82,7 @@ def test_signatures_of_load_and_decode() -> None:
     from seqkit.decoding import Decoder
 
     assert _parameters(seqkit.load) == ["path", "*", "ensemble=()", "recipe=None", "device='auto'"]
-    assert _parameters(Decoder.decode) == ["self", "inputs", "options"]
+    assert _parameters(Decoder.decode) == ["self", "inputs=()", "options"]
 
 
 # The command line ----------------------------------------------------------------------------------------------------
@@ -138,6 +138,7 @@ def test_exit_codes_of_each_error() -> None:
     named = {type(error).__name__: error.exit_code for error in made}
     expected = ("ConfigError", "DataError", "RecipeError", "RunError", "InputError", "DivergenceError")
     assert named.keys() >= set(expected)
+    assert named.pop("LostProcess") == 1
     assert set(named.values()) == {2}
     assert errors.InterruptedRun("stopped", signal_number=2).exit_code == 130
     assert errors.InterruptedRun("stopped", signal_number=15).exit_code == 143

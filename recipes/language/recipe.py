@@ -6,7 +6,7 @@ vocabulary. Copy this folder and change it: `seqkit recipes copy language my-rec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -29,9 +29,8 @@ from seqkit.frontends.embedding import TokenEmbedding
 from seqkit.frontends.text import TextFrontend
 from seqkit.frontends.tokenizer import TokenizerConfig
 from seqkit.heads.generation import Sampling
-from seqkit.heads.softmax import VocabularySoftmax
+from seqkit.heads.language import LanguageModel, change_square
 from seqkit.heads.texts import LINE_END, Score, write_texts
-from seqkit.heads.windows import time_windows
 from seqkit.lstm import StackedLSTM
 from seqkit.lstm.state import LSTMState
 from seqkit.recipe import Answer, DecodeConfig, Loss, Outcome, Recipe, RecipeConfig
@@ -39,8 +38,6 @@ from seqkit.reporting.surprise import save_nats, save_passage, save_surprising_l
 from seqkit.sequences import Sequences
 from seqkit.settings import LSTMConfig, TrainingConfig
 
-READ_STEPS = 2048
-"""Tokens of a long text that are read at once after training; the state is carried on, so this changes no result."""
 WRITTEN = {"char": 500}
 """Tokens that are written where `length` does not say, by the kind of tokens; 100 for other kinds."""
 UNKNOWN_NAMED = 10
@@ -167,99 +164,6 @@ class Batch:
         return replace(self, read=self.read.to(device), targets=self.targets.to(device))
 
 
-class LanguageModel(nn.Module):
-    """Tokens to features of the next token, and their softmax."""
-
-    def __init__(self, config: LanguageModelConfig, vocab_size: int, unk_id: int) -> None:
-        super().__init__()
-        size, hidden = config.embedding_size, config.lstm.hidden_size
-        self.embedding = TokenEmbedding(
-            vocab_size,
-            size,
-            unk_id=unk_id,
-            word_dropout=config.word_dropout,
-            embedding_dropout=config.embedding_dropout,
-            init_std=config.embedding_std,
-        )
-        self.lstm = StackedLSTM(size, **config.lstm.model_dump())
-        self.output_dropout = config.output_dropout
-        self.projection = nn.Linear(hidden, size) if config.tied and hidden != size else nn.Identity()
-        tied = self.embedding.weight if config.tied else None
-        self.softmax = VocabularySoftmax(vocab_size, size if config.tied else hidden, config.cutoffs, tied=tied)
-        learned = config.initial_state == "learned"
-        shape = (2, config.lstm.num_layers, 1, hidden)  # hidden and cell
-        self.initial_state = nn.Parameter(torch.zeros(shape)) if learned else None
-
-    def start(self, batch_size: int) -> LSTMState | None:
-        """The state (L, B, H) that a text begins with; None is zeros."""
-        if self.initial_state is None:
-            return None
-        hidden, cell = self.initial_state.expand(-1, -1, batch_size, -1).contiguous().unbind(0)
-        return LSTMState(hidden, cell)
-
-    def forward(self, read: Sequences, state: LSTMState | None = None) -> tuple[Sequences, Sequences, LSTMState]:
-        """Read ids (N,) from a state; `start` if None.
-
-        Returns the LSTM's output (N, H), the same after dropout, and the state after the last step.
-        """
-        output, final = self.lstm(self.embedding(read), self.start(read.batch_size) if state is None else state)
-        return output, self._dropped(output), final
-
-    def windows(self, read: Sequences) -> Iterator[tuple[Sequences, slice, LSTMState]]:
-        """Read ids (N,) window by window, the state carried: the output, the rows it is of, the state.
-
-        Windows hold the batch's rows by falling length, see `time_windows`.
-        """
-        state = None
-        for window, rows in time_windows(read, READ_STEPS):
-            _, output, state = self(window, state)
-            yield output, rows, state
-
-    def nats(self, read: Sequences, targets: Tensor) -> Tensor:
-        """-log p of each target (N,), without a graph and in bounded memory."""
-        parts = [self.softmax.nats(self.projection(out.data), targets[rows]) for out, rows, _ in self.windows(read)]
-        return torch.cat(parts)
-
-    def begin(self, read: Sequences) -> tuple[Tensor, LSTMState]:
-        """Read prompts, ids (N,): log-probabilities (B, V) of the token after each, and the state."""
-        last: Tensor | None = None  # (B, H), the output of the last step of each row
-        state: LSTMState | None = None
-        for output, _, after in self.windows(read):
-            state = after
-            last = output.data.new_zeros(read.batch_size, output.data.shape[1]) if last is None else last
-            rows = (output.lengths > 0).nonzero().squeeze(1)  # those that have not ended before
-            starts = output.batch_sizes.cumsum(0) - output.batch_sizes
-            steps = starts[output.lengths[rows] - 1] + rows
-            last[rows.to(last.device)] = output.data[steps.to(last.device)]
-        if last is None or state is None:
-            raise ValueError("a prompt needs at least one token")
-        back = read.unsorted_indices
-        return self.softmax.log_probs(self.projection(last[back])), state.select(back)
-
-    def advance(self, tokens: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """Read one more token (R,) of each row: log-probabilities (R, V) of the one after it, and the state."""
-        vectors = self.embedding(Sequences(tokens, [1] * len(tokens))).data  # (R, E)
-        output, state = self.lstm.step(vectors, state)
-        return self.softmax.log_probs(self.projection(output)), state
-
-    def _dropped(self, output: Sequences) -> Sequences:
-        """Locked dropout: the same features are dropped at every step of a window."""
-        if not self.training or not self.output_dropout:
-            return output
-        keep = 1 - self.output_dropout
-        mask = output.data.new_empty(output.batch_size, output.data.shape[1]).bernoulli_(keep).div_(keep)  # (B, H)
-        return output.replace(output.data * mask.index_select(0, output.batch_index))
-
-
-def change_square(output: Sequences) -> Tensor:
-    """The sum over steps but the first of the mean square (over features) of the change from the step before."""
-    first = int(output.batch_sizes[0]) if output.max_length else 0
-    starts = output.batch_sizes.cumsum(0) - output.batch_sizes  # (T,)
-    time = torch.repeat_interleave(output.batch_sizes)[first:]  # (N - B,)
-    before = torch.arange(first, output.steps) - starts[time] + starts[time - 1]
-    return (output.data[first:] - output.data[before.to(output.data.device)]).square().mean(1).sum()
-
-
 class Language(Recipe[LanguageConfig]):
     """Language modelling."""
 
@@ -349,7 +253,23 @@ class Language(Recipe[LanguageConfig]):
 
     def build_model(self) -> LanguageModel:
         """The untrained network."""
-        return LanguageModel(self.config.model, self.frontend.vocab_size, self.frontend.unk_id)
+        config = self.config.model
+        embedding = TokenEmbedding(
+            self.frontend.vocab_size,
+            config.embedding_size,
+            unk_id=self.frontend.unk_id,
+            word_dropout=config.word_dropout,
+            embedding_dropout=config.embedding_dropout,
+            init_std=config.embedding_std,
+        )
+        return LanguageModel(
+            embedding,
+            StackedLSTM(config.embedding_size, **config.lstm.model_dump()),
+            tied=config.tied,
+            cutoffs=config.cutoffs,
+            output_dropout=config.output_dropout,
+            learned_start=config.initial_state == "learned",
+        )
 
     def loss(self, model: nn.Module, batch: Batch, carry: Mapping[str, Tensor] | None = None) -> Loss:
         """Cross-entropy in nats, with the penalties on the output."""

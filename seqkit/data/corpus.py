@@ -42,7 +42,7 @@ def cut_windows(ids: np.ndarray, rows: int, steps: int | None, first: int | None
         ids: (N + 1,), as `join_lines` gives it.
         rows: B; fewer where the text is shorter.
         steps: ids of a window that are predicted; None for whole tracks.
-        first: size of each track's first window, `steps` if None.
+        first: size of each track's first window; `steps` if None, or where a window holds a whole track.
 
     Returns:
         Items in order of time, then of tracks: item t * B + b is window t of track b, {"ids": (n + 1,)}, whose n last
@@ -53,7 +53,8 @@ def cut_windows(ids: np.ndarray, rows: int, steps: int | None, first: int | None
     starts = np.arange(rows + 1) * total // rows  # (B + 1,)
     longest = int(np.diff(starts).max())
     steps = longest if steps is None else min(steps, longest)
-    first = steps if first is None else min(first, steps)
+    # A window that holds the whole track is not cut: there is nothing to carry over.
+    first = steps if first is None or steps == longest else min(first, steps)
     cuts = [0, *range(first, longest, steps), longest]
     values, places, lengths = [], [], []
     for begin, end in pairwise(cuts):

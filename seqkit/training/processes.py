@@ -22,7 +22,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from seqkit.errors import ConfigError, SeqkitError
+from seqkit.errors import ConfigError, LostProcess, SeqkitError
 
 if TYPE_CHECKING:
     import torch
@@ -39,12 +39,6 @@ _PATIENCE = timedelta(days=1)
 since its connections close."""
 _GRACE = timedelta(seconds=5)
 """How long a process that says nothing waits for the one that does, before it ends."""
-
-
-class LostProcess(SeqkitError):  # noqa: N818 (an event, not a mistake)
-    """Another process is gone; this one cannot go on alone."""
-
-    exit_code = 1
 
 
 @contextmanager

@@ -15,7 +15,7 @@ def _tracks(total: int, rows: int, steps: int | None, first: int | None) -> list
     size = longest if steps is None else steps
     for row in range(rows):
         positions = list(range(row * total // rows + 1, (row + 1) * total // rows + 1))
-        windows, left = [], size if first is None else first
+        windows, left = [], size if first is None or size >= longest else first
         while positions:
             windows.append(positions[:left])
             positions, left = positions[left:], size
@@ -46,6 +46,12 @@ def test_windows_are_those_of_a_plain_loop(total: int, rows: int, steps: int | N
 def test_a_text_shorter_than_its_rows_or_a_window_is_one_window_a_row() -> None:
     items = cut_windows(np.arange(4), 8, 50, 30)
     assert [item["ids"].tolist() for item in items.values] == [[0, 1], [1, 2], [2, 3]]
+
+
+def test_a_window_as_long_as_a_track_is_the_whole_track() -> None:
+    """So that backpropagation is not truncated at all, however the first window is drawn."""
+    items = cut_windows(np.arange(11), 2, 5, 3)
+    assert [item["ids"].tolist() for item in items.values] == [[0, 1, 2, 3, 4, 5], [5, 6, 7, 8, 9, 10]]
 
 
 def test_places_name_the_tokens() -> None:

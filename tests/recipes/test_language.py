@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from seqkit.cli.train import configure
 from seqkit.decoding import load_run
 from seqkit.errors import ConfigError, DataError, InterruptedRun
 from seqkit.evaluation import evaluate
+from seqkit.heads import language
 from seqkit.recipe import Recipe
 from seqkit.runs.folder import Run
 from seqkit.sequences import Sequences
@@ -108,7 +108,7 @@ def test_it_learns_ten_lines_by_heart_and_writes_them(overfitted: Run) -> None:
     assert losses[0] > 2.5
     assert losses[-1] < 0.1
     (answer,) = load_run(overfitted.path).decode(prompt="the cat sat on", temperature=0, length=35)
-    assert answer["text"].split("\n") == LINES[: len(answer["text"].split("\n"))]
+    assert "\n".join(LINES).startswith(answer["text"])
     assert answer["text"].count("\n") >= 5
 
 
@@ -154,7 +154,7 @@ def test_every_variant_trains(data: dict[str, str], name: str) -> None:
     model = _model(recipe)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
     losses = []
-    for _ in range(25):
+    for _ in range(15):
         carry, total, count = None, 0.0, 0
         for batch in batches:
             loss = recipe.loss(model, batch, carry)
@@ -164,7 +164,7 @@ def test_every_variant_trains(data: dict[str, str], name: str) -> None:
             carry = {key: value.detach() for key, value in (loss.carry or {}).items()}
             total, count = total + loss.sum.item(), count + int(loss.count)
         losses.append(total / count)
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.75 * losses[0]
     text = recipe.decoded_item("the", recipe.options_type())
     with torch.inference_mode():
         (written,) = recipe.predict([model.eval()], recipe.collate([text]), recipe.options_type())
@@ -278,7 +278,7 @@ def test_training_dropout_on_the_output_is_one_mask_for_a_window(data: dict[str,
 
 
 def _read_at_once(recipe: Recipe[Any], monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    monkeypatch.setattr(sys.modules[type(recipe).__module__], "READ_STEPS", steps)
+    monkeypatch.setattr(language, "READ_STEPS", steps)
 
 
 @pytest.mark.parametrize("steps", [1, 7, 50])
@@ -330,7 +330,7 @@ def test_scores_of_ragged_lines_are_those_of_each_line_alone(
 def test_a_batch_of_prompts_is_written_on_as_each_alone(data: dict[str, str], settings: dict[str, str]) -> None:
     recipe = _fitted({**data, "model.lstm.num_layers": "2", "model.initial_state": "learned", **settings})
     model = _model(recipe).eval()
-    options = recipe.options_type(length=12, samples=2, top_k=9)
+    options = recipe.options_type.model_validate({"length": 12, "samples": 2, "top_k": 9})
     items = [recipe.decoded_item(text, options) for text in ("the cat sat on", "a", "", "one hat by a mat")]
     with torch.inference_mode():
         together = recipe.predict([model], recipe.collate(items), options)
@@ -362,7 +362,7 @@ def test_a_run_stopped_at_any_step_of_an_epoch_ends_with_the_same_bits(
 ) -> None:
     """The carried state is part of a checkpoint."""
     monkeypatch.setattr(session, "save_curves", lambda *given, **named: tmp_path / "none")
-    settings = {**data, "training.bptt_steps": "6", "training.epochs": "2", "model.output_dropout": "0.2"}
+    settings = {**data, "training.bptt_steps": "7", "training.epochs": "2", "model.output_dropout": "0.2"}
     _without_report(monkeypatch)
     whole = _train(settings, tmp_path / "whole")
     steps = whole.info["steps"]
