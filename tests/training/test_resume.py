@@ -327,6 +327,7 @@ def test_a_worker_outlives_a_signal_to_the_group_but_not_its_training(
     """The child here is a training, its child a worker; the pipe ends when both are gone."""
 
     def training() -> None:
+        os.setpgid(0, 0)
         reading, writing = os.pipe()
         worker = os.fork()
         if worker == 0:
@@ -336,7 +337,8 @@ def test_a_worker_outlives_a_signal_to_the_group_but_not_its_training(
             os._exit(0)
         assert os.read(reading, 7) == b"settled"
         for number in (signal.SIGTERM, signal.SIGINT):
-            os.kill(worker, number)
+            signal.signal(number, signal.SIG_IGN)
+            os.killpg(0, number)
         time.sleep(0.05)
         if os.waitpid(worker, os.WNOHANG) != (0, 0):
             os._exit(1)  # so that the parent reads no "ready"
@@ -345,6 +347,22 @@ def test_a_worker_outlives_a_signal_to_the_group_but_not_its_training(
     assert select.select([pipe], [], [], 0)[0] == []
     os.kill(process, signal.SIGKILL)
     assert select.select([pipe], [], [], 5)[0] == [pipe], "the worker lives on"
+
+
+def test_a_worker_that_is_no_longer_needed_is_ended_by_a_signal() -> None:
+    """As torch and multiprocessing do when a training leaves an epoch early; else Python would wait at its exit."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads; this child only waits
+        worker = os.fork()
+    if worker == 0:
+        settle_worker(0)
+        os.write(writing, b"settled")
+        time.sleep(60)
+        os._exit(0)
+    assert os.read(reading, 7) == b"settled"
+    os.kill(worker, signal.SIGTERM)
+    assert os.WTERMSIG(os.waitpid(worker, 0)[1]) == signal.SIGTERM
 
 
 def test_a_worker_that_outlives_its_training_does_not_hold_the_run(
