@@ -109,7 +109,10 @@ def load(source: RecipeSource) -> type[Any]:
     if source.built_in:
         module_name = f"seqkit.recipes.{source.name}.recipe"
     else:
-        module_name = f"seqkit_recipe_{source.name}_{source.digest()[:12]}"
+        # The folder counts too: a copy with the same code is another module, else its classes would replace those of
+        # the first, whose objects could then not be sent between processes.
+        place = hashlib.sha256(f"{source.folder} {source.digest()}".encode()).hexdigest()
+        module_name = f"seqkit_recipe_{source.name}_{place[:12]}"
     spec = importlib.util.spec_from_file_location(module_name, source.code)
     if spec is None or spec.loader is None:
         raise RecipeError(f"{source.code}: cannot be loaded as a Python file.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from rich.console import Console
 
 from seqkit.errors import ConfigError, DivergenceError, InterruptedRun, RunError
 from seqkit.recipe import Recipe
+from seqkit.registry import find, load
 from seqkit.runs.folder import Run
 from seqkit.storage import load_tensors, read_json
 from seqkit.training import session
@@ -79,6 +82,17 @@ def test_same_seed_same_bits_other_seed_other_weights(train_toy: TrainToy) -> No
 
 def test_workers_give_the_same_bits(train_toy: TrainToy) -> None:
     assert train_toy("a").log.read_bytes() == train_toy("b", {"training.workers": "2"}).log.read_bytes()
+
+
+def test_workers_send_batches_of_a_recipe_that_was_loaded_from_two_folders(train_toy: TrainToy, tmp_path: Path) -> None:
+    """A copy with the same code must not take the place of the first one's classes, or they could not be pickled."""
+    toy = Path(__file__).parents[1] / "toy"
+    first = load(find(str(toy))[0])
+    copy = load(find(shutil.copytree(toy, tmp_path / "copies" / "toy").as_posix())[0])
+    assert copy is not first
+    for recipe in (first, copy):
+        assert vars(sys.modules[recipe.__module__])[recipe.__name__] is recipe
+    assert train_toy("a", {"training.workers": "1"}).log.stat().st_size > 0
 
 
 def test_accumulated_batches_equal_one_big_batch(train_toy: TrainToy) -> None:
