@@ -64,9 +64,10 @@ def main() -> None:
         recipe: Any = load_recipe(Run.open(Path(arguments.run)))
         splits = recipe.load_data()
     except SeqkitError as error:
-        sys.exit(f"ngram_baseline: {error}")
+        print(f"ngram_baseline: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     if arguments.split not in splits:
-        sys.exit(f"ngram_baseline: this run's data has no split '{arguments.split}'; there are {', '.join(splits)}.")
+        parser.error(f"this run's data has no split '{arguments.split}'; there are {', '.join(splits)}.")
     train, text = (
         [int(token) for token in recipe.items(splits[name]).values[0]["ids"]] for name in ("train", arguments.split)
     )
