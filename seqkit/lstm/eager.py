@@ -12,29 +12,30 @@ step, I inputs, H hidden, D directions (1 or 2). Gates stand in torch.nn.LSTM's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from seqkit.lstm import products
 from seqkit.lstm.packing import Packing
+from seqkit.lstm.saved import Saved
 
 BLOCK_ROWS = 256  # rows whose factors are prepared at a time in backward: few enough to stay in a core's cache
 
 
-@dataclass(frozen=True)
-class Saved:
-    """What the forward loop leaves for backward, rows in each direction's own reading order."""
-
-    gates: Tensor  # (D, N, 4H) after their nonlinearities
-    cells: Tensor  # (D, N, H) C_t
-    tanh_cells: Tensor  # (D, N, H) tanh(C_t)
+def saved_shapes(directions: int, steps: int, hidden: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of what forward saves."""
+    return (directions, steps, 4 * hidden), (directions, steps, hidden), (directions, steps, hidden)
 
 
 def forward(
-    data: Tensor, batch_sizes: Tensor, weights: list[Tensor], h_0: Tensor, c_0: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Saved]:
+    data: Tensor,
+    batch_sizes: Tensor,
+    weights: list[Tensor],
+    h_0: Tensor,
+    c_0: Tensor,
+    save: bool,
+    packed: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Saved | None]:
     """Run one layer over a packed batch.
 
     Args:
@@ -43,9 +44,11 @@ def forward(
         weights: weight_ih (4H, I), weight_hh (4H, H), bias_ih (4H,), bias_hh (4H,) of each direction.
         h_0: (D, B, H) in sorted order.
         c_0: (D, B, H) in sorted order.
+        save: keep what backward needs.
+        packed: always None: this kernel packs no weights ahead.
 
     Returns:
-        output (N, D * H); h_n and c_n (D, B, H); what backward needs.
+        output (N, D * H); h_n and c_n (D, B, H); what backward needs, if it was asked for.
     """
     directions, _, hidden = h_0.shape
     steps = data.shape[0]
@@ -65,7 +68,7 @@ def forward(
         output = data.new_empty(steps, 2 * hidden)
         output[:, :hidden] = outputs[0]
         output[:, hidden:] = outputs[1].index_select(0, packing.reversed_rows)
-    return output, _final(outputs, h_0, packing), _final(saved.cells, c_0, packing), saved
+    return output, _final(outputs, h_0, packing), _final(saved.cells, c_0, packing), saved if save else None
 
 
 def _forward_loop(

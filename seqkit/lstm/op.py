@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seqkit.lstm import kernels
-from seqkit.lstm.eager import Saved
+from seqkit.lstm.saved import Saved
 
 
 @torch.library.custom_op("seqkit::lstm_layer", mutates_args=())
@@ -27,6 +27,7 @@ def lstm_layer(
     c_0: Tensor,
     kernel: str,
     save: bool,
+    packed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Run one layer, in one or both directions, over a packed batch.
 
@@ -38,30 +39,45 @@ def lstm_layer(
         c_0: (D, B, H), likewise.
         kernel: "eager" (or another that `kernels.behind_op` knows).
         save: keep what backward needs; without it backward is an error.
+        packed: the weights as the kernel has packed them ahead, if it does (`packed.py`); it then reads only these.
 
     Returns:
         output (N, D * H); h_n and c_n (D, B, H), the initial state where a row has no steps; and for backward, empty
-        unless `save`: gates (D, N, 4H), cells and tanh(cells) (D, N, H).
+        unless `save`, gates, cells and tanh(cells) in the kernel's own layout.
     """
     output, h_n, c_n, saved = kernels.behind_op(kernel).forward(
-        data.contiguous(), batch_sizes, [w.contiguous() for w in weights], h_0.contiguous(), c_0.contiguous()
+        data.contiguous(),
+        batch_sizes,
+        [w.contiguous() for w in weights],
+        h_0.contiguous(),
+        c_0.contiguous(),
+        save,
+        packed,
     )
-    if not save:
+    if saved is None:
         return output, h_n, c_n, data.new_empty(0), data.new_empty(0), data.new_empty(0)
     return output, h_n, c_n, saved.gates, saved.cells, saved.tanh_cells
 
 
 @lstm_layer.register_fake
 def _(
-    data: Tensor, batch_sizes: Tensor, weights: Sequence[Tensor], h_0: Tensor, c_0: Tensor, kernel: str, save: bool
+    data: Tensor,
+    batch_sizes: Tensor,
+    weights: Sequence[Tensor],
+    h_0: Tensor,
+    c_0: Tensor,
+    kernel: str,
+    save: bool,
+    packed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     (directions, rows, hidden), steps = h_0.shape, data.shape[0]
     output = data.new_empty(steps, directions * hidden)
     h_n, c_n = data.new_empty(directions, rows, hidden), data.new_empty(directions, rows, hidden)
     if not save:
         return output, h_n, c_n, data.new_empty(0), data.new_empty(0), data.new_empty(0)
-    gates = data.new_empty(directions, steps, 4 * hidden)
-    return output, h_n, c_n, gates, data.new_empty(directions, steps, hidden), data.new_empty(directions, steps, hidden)
+    shapes = kernels.behind_op(kernel).saved_shapes(directions, steps, hidden)
+    gates, cells, tanh_cells = (data.new_empty(shape) for shape in shapes)
+    return output, h_n, c_n, gates, cells, tanh_cells
 
 
 @torch.library.custom_op("seqkit::lstm_layer_backward", mutates_args=())
@@ -135,7 +151,7 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    data, batch_sizes, weights, h_0, c_0, kernel, save = inputs
+    data, batch_sizes, weights, h_0, c_0, kernel, save, _ = inputs
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[3:])
     ctx.kernel, ctx.save = kernel, save
@@ -167,7 +183,7 @@ def _backward(
         ctx.kernel,
         data_needs_grad,
     )
-    return grad_data if data_needs_grad else None, None, grad_weights, grad_h_0, grad_c_0, None, None
+    return grad_data if data_needs_grad else None, None, grad_weights, grad_h_0, grad_c_0, None, None, None
 
 
 lstm_layer.register_autograd(_backward, setup_context=_setup_context)
