@@ -35,17 +35,31 @@ SEQKIT_INLINE Vec clamp(Vec x, float bound) {
     return x > bound ? broadcast(bound) : x;
 }
 
-// 1 / (1 + e^-x); beyond +-80 the result is 0 or 1 to within 2e-35.
-SEQKIT_INLINE Vec sigmoid(Vec x) {
-    const Exponential e = exponential(clamp(-x, 80.0f));
-    return 1.0f / (1.0f + (e.scale + e.scale * e.fraction));
+// A nonlinearity before its division. Divisions are the slowest instructions here, so two are made into one: of the
+// five for a step, three remain (with AVX-512 a twentieth of the time of forward at H = 128).
+struct Ratio {
+    Vec numerator, denominator;
+};
+
+// 1 / (1 + e^-x); beyond +-40 it is 0 or 1 to within 5e-18.
+SEQKIT_INLINE Ratio sigmoid(Vec x) {
+    const Exponential e = exponential(clamp(-x, 40.0f));
+    return {broadcast(1.0f), 1.0f + (e.scale + e.scale * e.fraction)};
 }
 
 // (e^2x - 1) / (e^2x + 1); from |x| = 9.02 on float32's tanh is +-1.
-SEQKIT_INLINE Vec tanh(Vec x) {
+SEQKIT_INLINE Ratio tanh(Vec x) {
     const Exponential e = exponential(2.0f * clamp(x, 9.02f));
     const Vec minus_1 = e.scale * e.fraction + (e.scale - 1.0f);
-    return minus_1 / (minus_1 + 2.0f);
+    return {minus_1, minus_1 + 2.0f};
+}
+
+SEQKIT_INLINE Vec divide(Ratio a) { return a.numerator / a.denominator; }
+// Denominators are at most e^40, so their product is below float32's largest number.
+SEQKIT_INLINE void divide(Ratio a, Ratio b, Vec& first, Vec& second) {
+    const Vec inverse = 1.0f / (a.denominator * b.denominator);
+    first = a.numerator * b.denominator * inverse;
+    second = b.numerator * a.denominator * inverse;
 }
 
 }  // namespace seqkit

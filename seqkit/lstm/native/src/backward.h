@@ -26,10 +26,10 @@ struct BackwardSpace {
         offsets = reinterpret_cast<int64_t*>(arena.take(2 * p.time));
         Direction each;  // sizes first, then the second direction's memory behind the first's
         for (int64_t d = 0; d < p.directions; d++) {
-            each.input_weights = arena.take(layout.input_columns * layout.panels * PANEL * HALF);
-            each.recurrent_weights = arena.take(layout.hidden_columns * layout.panels * PANEL * HALF);
+            each.input_weights = arena.take(layout.input_strips * layout.panels * PANEL * STRIP);
+            each.recurrent_weights = arena.take(layout.hidden_strips * layout.panels * PANEL * STRIP);
             each.grad_gates = arena.take(layout.panels * layout.chunk_tokens * PANEL);
-            each.partial = arena.take(2 * p.threads * p.rows * layout.hidden_columns * HALF);
+            each.partial = arena.take(2 * p.threads * p.rows * layout.hidden_strips * STRIP);
             each.grad_cells = arena.take(layout.panels * p.rows * V);
             each.sums = arena.take(layout.panels * (p.inputs + p.hidden) * PANEL);
             each.bias_sums = arena.take(layout.panels * PANEL);
@@ -41,7 +41,7 @@ struct BackwardSpace {
     }
 
     struct Direction {
-        float* input_weights;      // [columns / 2V][k][2V]
+        float* input_weights;      // [columns / (NV V)][k][NV V]
         float* recurrent_weights;  // likewise
         float* grad_gates;         // da' of a chunk
         float* partial;            // [parity][member][row][columns] partial sums of W_hh^T da'
@@ -66,7 +66,7 @@ class BackwardPass {
           output_stride(p.directions * p.hidden), output(call.output + direction * p.hidden),
           grad_output(call.grad_output ? call.grad_output + direction * p.hidden : nullptr),
           gates(call.gates + direction * layout.panels * p.steps * PANEL),
-          cells(call.cells + direction * layout.panels * p.steps * V), partial_stride(layout.hidden_columns * HALF),
+          cells(call.cells + direction * layout.panels * p.steps * V), partial_stride(layout.hidden_strips * STRIP),
           adding(direction == 1 && worker.plan.teams == 1),
           grad_data(call.grad_data && direction == 1 && !adding ? space.second_grad_data : call.grad_data) {}
 
@@ -88,12 +88,12 @@ class BackwardPass {
 
   private:
     void start() {
-        const Span hidden = share(layout.hidden_columns, threads(), worker.mate);
-        for (int64_t pair = hidden.first; pair < hidden.end; pair++)
-            pack_backward(weight(1), p.hidden, p.hidden, pair, space.recurrent_weights + pair * depth() * HALF);
-        const Span inputs = share(grad_data ? layout.input_columns : 0, threads(), worker.mate);
-        for (int64_t pair = inputs.first; pair < inputs.end; pair++)
-            pack_backward(weight(0), p.hidden, p.inputs, pair, space.input_weights + pair * depth() * HALF);
+        const Span hidden = share(layout.hidden_strips, threads(), worker.mate);
+        for (int64_t strip = hidden.first; strip < hidden.end; strip++)
+            pack_backward(weight(1), p.hidden, p.hidden, strip, space.recurrent_weights + strip * depth() * STRIP);
+        const Span inputs = share(grad_data ? layout.input_strips : 0, threads(), worker.mate);
+        for (int64_t strip = inputs.first; strip < inputs.end; strip++)
+            pack_backward(weight(0), p.hidden, p.inputs, strip, space.input_weights + strip * depth() * STRIP);
         for (int64_t j = 0; j < rows.count(p.rows); j++) {
             for (int64_t panel = panels.first; panel < panels.end; panel++)
                 store(grad_cell_of(panel, rows.row(j)), state_part(call.grad_c_n, rows.row(j), panel));
@@ -102,9 +102,12 @@ class BackwardPass {
             for (int64_t parity = 0; parity < 2; parity++)
                 std::fill_n(partial_of(parity, worker.member, 0), p.rows * partial_stride, 0.0f);
         }
-        const Span halves = share(2 * layout.panels, threads(), worker.mate);
-        std::fill(space.bias_sums + halves.first * HALF, space.bias_sums + halves.end * HALF, 0.0f);
-        if (p.steps == 0) std::fill(space.sums + halves.first * HALF * depth_of_sums(), space.sums + halves.end * HALF * depth_of_sums(), 0.0f);
+        const Span own = share(layout.panels, threads(), worker.mate);
+        std::fill(space.bias_sums + own.first * PANEL, space.bias_sums + own.end * PANEL, 0.0f);
+        if (p.steps == 0) {
+            const int64_t size = depth_of_sums() * PANEL;
+            std::fill(space.sums + own.first * size, space.sums + own.end * size, 0.0f);
+        }
     }
 
     // da' of step s, and this member's part of W_hh^T da'.
@@ -133,7 +136,7 @@ class BackwardPass {
         const Vec i = load(gate), f = load(gate + V), g = load(gate + 2 * V), o = load(gate + 3 * V);
         if (grad_output) dh += load_part(grad_output + token * output_stride + panel * V, units);
         float* grad_cell = grad_cell_of(panel, row);
-        const Vec tanh_c = tanh(load(cells + (panel * p.steps + token) * V));
+        const Vec tanh_c = divide(tanh(load(cells + (panel * p.steps + token) * V)));
         const Vec dc = load(grad_cell) + dh * o * (1.0f - tanh_c * tanh_c);
         store(grad_cell, dc * f);
         float* to = grad_gates_of(panel, token, chunk);
@@ -152,15 +155,29 @@ class BackwardPass {
     void multiply(int64_t s, int64_t count, const Chunk& chunk) {
         const int64_t row_stride = rows.groups * partial_stride, own = panels.end - panels.first;
         if (own == 0) return;
-        for (int64_t pair = 0; pair < layout.hidden_columns; pair++) {
-            const int width = pair_width(pair, p.hidden);
-            const float* right = space.recurrent_weights + pair * depth() * HALF + panels.first * PANEL * width * V;
-            blocks_of_rows(count, ROW_BLOCK, [&](int64_t first, int64_t block) {
+        for (int64_t strip = 0; strip < layout.hidden_strips; strip++) {
+            const int width = strip_width(strip, p.hidden);
+            const Span next = share(own, layout.hidden_strips, strip);
+            for (int64_t panel = next.first; panel < next.end; panel++) prefetch_step(s - 1, panels.first + panel);
+            const float* right = space.recurrent_weights + strip * depth() * STRIP + panels.first * PANEL * width * V;
+            blocks_of_rows(count, [&](int64_t first, int64_t block) {
                 const int64_t row = rows.row(first);
                 const Left left = {grad_gates_of(panels.first, clock.token(s) + row, chunk), rows.groups * PANEL, PANEL,
                                    own, layout.chunk_tokens * PANEL};
-                product(left, block, right, width, partial_of(s, worker.member, row) + pair * HALF, row_stride);
+                micro_kernels.of[block][width](left, right, width * V,
+                                               partial_of(s, worker.member, row) + strip * STRIP, row_stride, false);
             });
+        }
+    }
+
+    // What `retreat` will read of one panel. Saved by forward, it comes from memory or the third-level cache.
+    void prefetch_step(int64_t s, int64_t panel) const {
+        if (s < 0) return;
+        for (int64_t j = 0; j < rows.count(clock.rows(s)); j++) {
+            const int64_t at = panel * p.steps + clock.token(s) + rows.row(j);
+            prefetch(gates + at * PANEL, PANEL);
+            prefetch(cells + at * V, V);
+            if (grad_output) prefetch(grad_output + (clock.token(s) + rows.row(j)) * output_stride + panel * V, V);
         }
     }
 
@@ -195,55 +212,57 @@ class BackwardPass {
 
     // W_ih^T da' of a chunk's tokens, which are dealt to the team.
     void add_grad_data(const Chunk& chunk) {
-        alignas(64) float tile[ROW_BLOCK * HALF];
+        alignas(64) float tile[MR * STRIP];
         const Span tokens = share(chunk.tokens, threads(), worker.mate);
-        for (int64_t pair = 0; pair < layout.input_columns; pair++) {
-            const int width = pair_width(pair, p.inputs);
-            const int64_t columns = p.inputs - pair * HALF;
-            blocks_of_rows(tokens.end - tokens.first, ROW_BLOCK, [&](int64_t first, int64_t block) {
+        for (int64_t strip = 0; strip < layout.input_strips; strip++) {
+            const int width = strip_width(strip, p.inputs);
+            const float* right = space.input_weights + strip * depth() * STRIP;
+            blocks_of_rows(tokens.end - tokens.first, [&](int64_t first, int64_t block) {
                 const int64_t token = chunk.token + tokens.first + first;
                 const Left left = {grad_gates_of(0, token, chunk), PANEL, PANEL, layout.panels, layout.chunk_tokens * PANEL};
-                product(left, block, space.input_weights + pair * depth() * HALF, width, tile, HALF);
+                micro_kernels.of[block][width](left, right, width * V, tile, STRIP, false);
                 for (int64_t n = 0; n < block; n++) {
-                    float* to = grad_data + (token + n) * p.inputs + pair * HALF;
-                    for (int w = 0; w < width; w++) {
-                        Vec sum = load(tile + n * HALF + w * V);
-                        if (adding) sum += load_part(to + w * V, columns - w * V);
-                        store_part(to + w * V, sum, columns - w * V);
+                    float* to = grad_data + (token + n) * p.inputs;
+                    for (int64_t at = strip * STRIP, w = 0; w < width; w++, at += V) {
+                        Vec sum = load(tile + n * STRIP + w * V);
+                        if (adding) sum += load_part(to + at, p.inputs - at);
+                        store_part(to + at, sum, p.inputs - at);
                     }
                 }
             });
         }
     }
 
-    // da' x^T, da' h^T and the sum of da' over a chunk's tokens, added to what other chunks gave. The left operand's
-    // blocks pass over one half of a panel, which stays in the first-level cache. The sums are fetched during the
-    // product and added at its end.
+    // da' x^T, da' h^T and the sum of da' over a chunk's tokens, added to what other chunks gave. The blocks of the left
+    // operand pass over one strip; an odd number of panels is dealt evenly by halves of these blocks. The sums are
+    // fetched during the product and added at its end.
     void add_grad_weights(const Chunk& chunk, bool first_chunk) {
-        const Span halves = share(2 * layout.panels, threads(), worker.mate);
-        for (int64_t n = halves.first; n < halves.end; n++) {
-            const int64_t panel = n / 2, half = n % 2;
-            const float* right = grad_gates_of(panel, chunk.token, chunk) + half * HALF;
-            float* sums = space.sums + panel * depth_of_sums() * PANEL + half * HALF;
+        const Span parts = share(2 * STRIPS * layout.panels, threads(), worker.mate);
+        for (int64_t n = parts.first; n < parts.end; n++) {
+            const int64_t panel = n / 2 / STRIPS, column = n / 2 % STRIPS * STRIP;
+            const Span blocks = share(layout.left_blocks, 2, n % 2);
+            const float* right = grad_gates_of(panel, chunk.token, chunk) + column;
+            float* sums = space.sums + panel * depth_of_sums() * PANEL + column;
             for (int64_t first = 0; first < chunk.tokens; first += CHUNK) {
                 const int64_t tokens = std::min(CHUNK, chunk.tokens - first);
-                for (int64_t block = 0; block < layout.left_blocks; block++) {
+                for (int64_t block = blocks.first; block < blocks.end; block++) {
                     const Block b = left_block(block);
-                    for (int64_t m = 0; m < b.width; m++) {
-                        for (int64_t line = 0; line < HALF; line += 16)
-                            prefetch_to_write(sums + (b.k + m) * PANEL + line);
-                    }
+                    for (int64_t m = 0; m < b.width; m++) prefetch_to_write(sums + (b.k + m) * PANEL, STRIP);
                     const Left left = {space.left + b.k * layout.chunk_tokens + first * b.width, 0, tokens};
-                    micro_kernels_of_columns.of[b.width][2](left, right + first * PANEL, PANEL, sums + b.k * PANEL, PANEL,
-                                                            !first_chunk || first > 0);
+                    micro_kernels_of_columns.of[b.width][NV](left, right + first * PANEL, PANEL, sums + b.k * PANEL,
+                                                             PANEL, !first_chunk || first > 0);
                 }
             }
-            Vec sum[2] = {};  // of one chunk first: one running sum over all tokens would lose accuracy
-            for (int64_t token = 0; token < chunk.tokens; token++)
-                unroll<2>([&](auto w) { sum[w] += load(right + token * PANEL + w * V); });
-            float* bias = space.bias_sums + panel * PANEL + half * HALF;
-            unroll<2>([&](auto w) { store(bias + w * V, load(bias + w * V) + sum[w]); });
+            if (n % 2 == 0) add_grad_bias(right, chunk.tokens, space.bias_sums + panel * PANEL + column);
         }
+    }
+
+    // Of one chunk first: one running sum over all tokens would lose accuracy.
+    static void add_grad_bias(const float* grad_gates, int64_t tokens, float* sums) {
+        Vec sum[NV] = {};
+        for (int64_t token = 0; token < tokens; token++)
+            unroll<NV>([&](auto w) { sum[w] += load(grad_gates + token * PANEL + w * V); });
+        unroll<NV>([&](auto w) { store(sums + w * V, load(sums + w * V) + sum[w]); });
     }
 
     void finish() {

@@ -93,14 +93,15 @@ class ForwardPass {
     }
 
     void project(const Chunk& chunk, int64_t token, int64_t token_stride, int64_t count) {
-        alignas(64) float tile[ROW_BLOCK * PANEL];
+        alignas(64) float tile[MR * PANEL];
         for (int64_t panel = panels.first; panel < panels.end; panel++) {
             const float* bias = packed.bias + panel * PANEL;
-            blocks_of_rows(count, ROW_BLOCK, [&](int64_t first, int64_t block) {
-                const Left left = {call.data + (token + first * token_stride) * p.inputs, token_stride * p.inputs, p.inputs};
+            blocks_of_rows(count, [&](int64_t first, int64_t block) {
+                const int64_t at = token + first * token_stride;
+                const Left left = {call.data + at * p.inputs, token_stride * p.inputs, p.inputs};
                 multiply(left, block, packed.input, p.inputs, panel, tile);
                 for (int64_t n = 0; n < block; n++) {
-                    float* to = gates_of(panel, token + (first + n) * token_stride, chunk);
+                    float* to = gates_of(panel, at + n * token_stride, chunk);
                     unroll<4>([&](auto g) { store(to + g * V, load(tile + n * PANEL + g * V) + load(bias + g * V)); });
                 }
             });
@@ -108,10 +109,11 @@ class ForwardPass {
     }
 
     void step(int64_t s, const Chunk& chunk) {
-        alignas(64) float tile[ROW_BLOCK * PANEL];
+        alignas(64) float tile[MR * PANEL];
         const int64_t token = clock.token(s), parity = s & 1;
         for (int64_t panel = panels.first; panel < panels.end; panel++) {
-            blocks_of_rows(rows.count(clock.rows(s)), ROW_BLOCK, [&](int64_t first, int64_t block) {
+            blocks_of_rows(rows.count(clock.rows(s)), [&](int64_t first, int64_t block) {
+                for (int64_t n = 0; n < block; n++) prefetch_step(panel, token + rows.row(first + n), chunk);
                 const Left left = {h_of(parity, rows.row(first)), rows.groups * layout.h_stride, p.hidden};
                 multiply(left, block, packed.recurrent, p.hidden, panel, tile);
                 for (int64_t n = 0; n < block; n++) {
@@ -122,15 +124,21 @@ class ForwardPass {
         }
     }
 
+    // What `advance` will touch of one panel and token.
+    void prefetch_step(int64_t panel, int64_t token, const Chunk& chunk) const {
+        prefetch_to_write(gates_of(panel, token, chunk), PANEL);
+        prefetch_to_write(output + token * output_stride + panel * V, V);
+        if (saving) prefetch_to_write(saved_cells + (panel * p.steps + token) * V, V);
+    }
+
     // The equations, for one row and one panel; z's two parts stand in `recurrent` and `at`.
     SEQKIT_INLINE void advance(int64_t panel, int64_t row, int64_t token, const float* recurrent, float* at, int64_t parity) {
         float* cell = cell_of(panel, row);
-        const Vec i = sigmoid(load(at) + load(recurrent));
-        const Vec f = sigmoid(load(at + V) + load(recurrent + V));
-        const Vec g = tanh(load(at + 2 * V) + load(recurrent + 2 * V));
-        const Vec o = sigmoid(load(at + 3 * V) + load(recurrent + 3 * V));
+        Vec i, f, g, o;
+        divide(sigmoid(load(at) + load(recurrent)), sigmoid(load(at + V) + load(recurrent + V)), i, f);
+        divide(tanh(load(at + 2 * V) + load(recurrent + 2 * V)), sigmoid(load(at + 3 * V) + load(recurrent + 3 * V)), g, o);
         const Vec c = f * load(cell) + i * g;
-        const Vec new_h = o * tanh(c);
+        const Vec new_h = o * divide(tanh(c));
         store(cell, c);
         store(h_of(parity, row) + panel * V, new_h);
         store_part(output + token * output_stride + panel * V, new_h, p.hidden - panel * V);
@@ -165,11 +173,12 @@ class ForwardPass {
         }
     }
 
-    // tile[row][4V] = left * one panel of packed weights.
+    // tile[row][4V] = left * one panel of packed weights, for at most MR rows.
     static void multiply(const Left& left, int64_t count, const float* weights, int64_t K, int64_t panel, float* tile) {
-        const float* right = weights + panel * K * PANEL;
-        product(left, count, right, 2, tile, PANEL);
-        product(left, count, right + K * HALF, 2, tile + HALF, PANEL);
+        for (int64_t strip = 0; strip < STRIPS; strip++) {
+            const float* right = weights + (panel * STRIPS + strip) * K * STRIP;
+            micro_kernels.of[count][NV](left, right, STRIP, tile + strip * STRIP, PANEL, false);
+        }
     }
 
     float* h_of(int64_t parity, int64_t row) const { return h + (parity * p.rows + row) * layout.h_stride; }

@@ -88,7 +88,7 @@ void seqkit_forward(const Forward* call) { forward(*call); }
 void seqkit_backward(const Backward* call) { backward(*call); }
 
 double seqkit_peak(int64_t threads, int64_t rounds) {
-    constexpr int chains = 2 * MR;
+    constexpr int chains = MR * NV;
     std::atomic<int64_t> nanoseconds{0}, count{1};
     std::atomic<float> kept{0};  // or the compiler would leave the loop out
     Barrier barrier;

@@ -1,12 +1,12 @@
 // How data lie in memory, how time runs in each direction, and who computes what.
 //
-// A *panel* is V hidden units with their four gates: 4V columns in the order i, f, g, o (V each), in two *halves*, i f
-// and g o, each two vectors wide: what the micro-kernel computes at a time. P panels hold H units; units from H on
-// are zeros throughout. Because a panel has all four gates of its units, the gates are computed from one tile in cache,
-// and the gates' gradients come out as the left operand of the products that follow.
+// A *panel* is V hidden units with their four gates: 4V columns in the order i, f, g, o (V each). P panels hold H units;
+// units from H on are zeros throughout. Because a panel has all four gates of its units, the gates are computed from one
+// tile in cache, and the gates' gradients come out as the left operand of the products that follow. A *strip* is what
+// the micro-kernel computes at a time, NV vectors: a whole panel with 32 registers, half of one (i f, or g o) with 16.
 //
-//     weights, forward      [panel][half][k][2V]         right operand; k runs over I or H
-//     weights, backward     [columns / 2V][k][2V]        right operand; k runs over panels, gates, units
+//     weights, forward      [panel][strip][k][NV V]      right operand; k runs over I or H
+//     weights, backward     [columns / (NV V)][k][NV V]  right operand; k runs over panels, gates, units
 //     gates                 [panel][token][4V]           after their nonlinearities
 //     cells                 [panel][token][V]            C_t
 //     gates' gradients      [panel][token][4V]           of one chunk; left and right operand
@@ -27,7 +27,7 @@
 namespace seqkit {
 
 constexpr int64_t CHUNK = 192;
-constexpr int64_t PANEL = 4 * V, HALF = 2 * V;
+constexpr int64_t PANEL = 4 * V, STRIP = NV * V, STRIPS = PANEL / STRIP;
 
 inline int64_t ceil_div(int64_t n, int64_t d) { return (n + d - 1) / d; }
 
@@ -35,8 +35,8 @@ inline int64_t ceil_div(int64_t n, int64_t d) { return (n + d - 1) / d; }
 struct Layout {
     explicit Layout(const Problem& p)
         : panels(ceil_div(p.hidden, V)),
-          hidden_columns(ceil_div(p.hidden, HALF)),
-          input_columns(ceil_div(p.inputs, HALF)),
+          hidden_strips(ceil_div(p.hidden, STRIP)),
+          input_strips(ceil_div(p.inputs, STRIP)),
           // A row more than needed: rows a power of 2 apart would share a few sets of the first-level cache.
           h_stride(panels * V + 16),
           chunk_tokens(std::max(CHUNK, p.rows)),
@@ -44,16 +44,18 @@ struct Layout {
           left_blocks(left_blocks_of_inputs + ceil_div(p.hidden, MR)) {}
 
     int64_t panels;                 // P
-    int64_t hidden_columns;         // pairs of vectors that hold H columns
-    int64_t input_columns;          // likewise I
+    int64_t hidden_strips;          // strips that hold H columns
+    int64_t input_strips;           // likewise I
     int64_t h_stride;
     int64_t chunk_tokens;           // at most so many in a chunk
     int64_t left_blocks_of_inputs;  // blocks of MR columns of the inputs,
     int64_t left_blocks;            // and of inputs and h together
 };
 
-// Vectors (1 or 2) of a pair that hold columns at all.
-inline int pair_width(int64_t pair, int64_t columns) { return columns - pair * HALF > V ? 2 : 1; }
+// Vectors of a strip that hold columns at all; in the last strip these are all that it has.
+inline int strip_width(int64_t strip, int64_t columns) {
+    return static_cast<int>(std::min<int64_t>(NV, ceil_div(columns - strip * STRIP, V)));
+}
 
 // The weights of one direction as the right operand of the forward products.
 struct Packed {
@@ -65,8 +67,8 @@ struct Packed {
     }
     static int64_t size(const Problem& p) { return ceil_div(p.hidden, V) * (p.inputs + p.hidden + 1) * PANEL; }
 
-    float* input;      // [panel][half][I][2V]
-    float* recurrent;  // [panel][half][H][2V]
+    float* input;      // [panel][strip][I][NV V]
+    float* recurrent;  // [panel][strip][H][NV V]
     float* bias;       // [panel][4V], both biases added
 };
 

@@ -5,18 +5,18 @@
 
 namespace seqkit {
 
-// Half `half` of panel `panel` of w (4H, K): to[k][2V]. V x V numbers at a time are turned in registers.
-inline void pack_half(const float* w, int64_t hidden, int64_t K, int64_t panel, int64_t half, float* to) {
-    for (int64_t gate = 2 * half; gate < 2 * half + 2; gate++) {
+// Strip `strip` of panel `panel` of w (4H, K): to[k][NV V]. V x V numbers at a time are turned in registers.
+inline void pack_strip(const float* w, int64_t hidden, int64_t K, int64_t panel, int64_t strip, float* to) {
+    for (int64_t gate = strip * NV; gate < strip * NV + NV; gate++) {
         const float* first = w + (gate * hidden + panel * V) * K;
         const int64_t units = std::min<int64_t>(V, hidden - panel * V);
-        float* column = to + gate % 2 * V;
+        float* column = to + gate % NV * V;
         for (int64_t k = 0; k < K; k += V) {
             Vec block[V];
             unroll<V>([&](auto u) { block[u] = u < units ? load_part(first + u * K + k, K - k) : Vec{}; });
             transpose(block);
             unroll<V>([&](auto n) {
-                if (k + n < K) store(column + (k + n) * HALF, block[n]);
+                if (k + n < K) store(column + (k + n) * STRIP, block[n]);
             });
         }
     }
@@ -26,12 +26,12 @@ inline void pack_half(const float* w, int64_t hidden, int64_t K, int64_t panel, 
 inline void pack_forward(const Problem& p, const float* const* weights, const Packed& packed, int64_t number,
                          int64_t count) {
     const float *w_ih = weights[0], *w_hh = weights[1], *b_ih = weights[2], *b_hh = weights[3];
-    const Span halves = share(2 * ceil_div(p.hidden, V), count, number);
-    for (int64_t n = halves.first; n < halves.end; n++) {
-        const int64_t panel = n / 2, half = n % 2;
-        pack_half(w_ih, p.hidden, p.inputs, panel, half, packed.input + n * p.inputs * HALF);
-        pack_half(w_hh, p.hidden, p.hidden, panel, half, packed.recurrent + n * p.hidden * HALF);
-        for (int64_t gate = 2 * half; gate < 2 * half + 2; gate++) {
+    const Span strips = share(STRIPS * ceil_div(p.hidden, V), count, number);
+    for (int64_t n = strips.first; n < strips.end; n++) {
+        const int64_t panel = n / STRIPS, strip = n % STRIPS;
+        pack_strip(w_ih, p.hidden, p.inputs, panel, strip, packed.input + n * p.inputs * STRIP);
+        pack_strip(w_hh, p.hidden, p.hidden, panel, strip, packed.recurrent + n * p.hidden * STRIP);
+        for (int64_t gate = strip * NV; gate < strip * NV + NV; gate++) {
             for (int64_t v = 0; v < V; v++) {
                 const int64_t unit = panel * V + v, at = gate * p.hidden + unit;
                 packed.bias[panel * PANEL + gate * V + v] = unit < p.hidden ? b_ih[at] + b_hh[at] : 0.0f;
@@ -40,23 +40,20 @@ inline void pack_forward(const Problem& p, const float* const* weights, const Pa
     }
 }
 
-// w (4H, columns), its columns of pair `pair`: to[k][2V] (or V, for the last), k over panels, gates and units.
-inline void pack_backward(const float* w, int64_t hidden, int64_t columns, int64_t pair, float* to) {
-    const int width = pair_width(pair, columns);
-    const int64_t left = columns - pair * HALF;
+// w (4H, columns), its columns of one strip: to[k][w V] with the strip's own width w; k over panels, gates and units.
+inline void pack_backward(const float* w, int64_t hidden, int64_t columns, int64_t strip, float* to) {
+    const int width = strip_width(strip, columns);
     for (int64_t panel = 0; panel < ceil_div(hidden, V); panel++) {
         for (int64_t gate = 0; gate < 4; gate++) {
             for (int64_t unit = panel * V; unit < panel * V + V; unit++) {
-                const float* from = w + (gate * hidden + unit) * columns + pair * HALF;
-                store(to, unit < hidden ? load_part(from, left) : Vec{});
-                if (width == 2) store(to + V, unit < hidden ? load_part(from + V, left - V) : Vec{});
-                to += width * V;
+                for (int64_t at = strip * STRIP, n = 0; n < width; n++, at += V, to += V)
+                    store(to, unit < hidden ? load_part(w + (gate * hidden + unit) * columns + at, columns - at) : Vec{});
             }
         }
     }
 }
 
-// The gradient of a weight (4H, K) from one panel's sums from[k][4V]: pack_half's way back.
+// The gradient of a weight (4H, K) from one panel's sums from[k][4V]: pack_strip's way back.
 inline void unpack_gradient(const float* from, int64_t hidden, int64_t K, int64_t panel, float* w) {
     const int64_t units = std::min<int64_t>(V, hidden - panel * V);
     for (int64_t gate = 0; gate < 4; gate++) {

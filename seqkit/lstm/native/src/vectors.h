@@ -12,17 +12,19 @@
 
 namespace seqkit {
 
-// V lanes, and MR rows of the micro-kernel's tile (microkernel.h): MR * 2 accumulators, two vectors of the right
-// operand and one of the left must fit in the registers, or the compiler spills them without a word: a tile with more
-// rows costs more than half of the speed (363 -> 80 GFLOP/s was seen).
+// V lanes, and the micro-kernel's tile (microkernel.h) of MR rows and NV vectors: its MR * NV sums, NV vectors of the
+// right operand and one of the left must fit in the registers, or the compiler spills them without a word (a tile of
+// 6 x 4 on the 16 registers of AVX2 loses more than half of the speed). With AVX-512, 12 x 2 is as fast as 6 x 4 where
+// all lies in the first-level cache, and a tenth slower in the layer, where it reads twelve rows at once and reads them
+// twice.
 #if defined(__AVX512F__)
-constexpr int V = 16, MR = 12;  // 32 registers
+constexpr int V = 16, MR = 6, NV = 4;  // 32 registers
 #elif defined(__AVX2__)
-constexpr int V = 8, MR = 6;  // 16 registers
+constexpr int V = 8, MR = 6, NV = 2;  // 16 registers
 #elif defined(__aarch64__)
-constexpr int V = 4, MR = 12;  // 32 registers
+constexpr int V = 4, MR = 6, NV = 4;  // 32 registers
 #else
-constexpr int V = 4, MR = 6;  // 16 registers, as SSE has
+constexpr int V = 4, MR = 6, NV = 2;  // 16 registers, as SSE has
 #endif
 
 typedef float Vec __attribute__((vector_size(V * 4)));
@@ -35,8 +37,15 @@ typedef float UnalignedVec __attribute__((vector_size(V * 4), aligned(4), may_al
 SEQKIT_INLINE Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 SEQKIT_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 SEQKIT_INLINE Vec broadcast(float x) { return x - Vec{}; }
-SEQKIT_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 3); }
-SEQKIT_INLINE void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
+
+// Ask for n floats ahead of their use, in the second-level cache: what streams by meanwhile would push them out of the
+// first. Memory that will be written has to come too, and to belong to this core.
+SEQKIT_INLINE void prefetch(const float* p, int64_t n) {
+    for (int64_t line = 0; line < n; line += 16) __builtin_prefetch(p + line, 0, 2);
+}
+SEQKIT_INLINE void prefetch_to_write(const float* p, int64_t n) {
+    for (int64_t line = 0; line < n; line += 16) __builtin_prefetch(p + line, 1, 2);
+}
 
 // The first n lanes (the others are 0), where memory may end behind them. n from V on is a whole vector.
 SEQKIT_INLINE Vec load_part(const float* p, int64_t n) {
