@@ -6,7 +6,7 @@ Shapes: N real steps, B sequences, I inputs, H hidden, D directions (1 or 2).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from seqkit.lstm import eager, kernels, torch_kernel
 from seqkit.lstm.init import initialise
 from seqkit.lstm.op import lstm_layer
+from seqkit.lstm.packed import PackedWeights
 from seqkit.lstm.state import LSTMState
 from seqkit.sequences import Sequences
 
@@ -179,10 +180,33 @@ class RecurrentLayer(nn.Module):
 class LSTMLayer(RecurrentLayer):
     """One LSTM layer, in one or both directions, over a ragged batch; equations in `reference.py`.
 
-    Arguments, inputs and outputs are those of `RecurrentLayer`.
+    Arguments, inputs and outputs are those of `RecurrentLayer`. In eval(), and where no gradient is asked for, the
+    native kernel's packed weights are kept until train() or a load; see `packed.py`.
     """
 
     gates = 4
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bidirectional: bool = False,
+        kernel: str = "auto",
+        *,
+        init: str = "glorot",
+        forget_bias: float | None = 1.0,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bidirectional, kernel, init=init, forget_bias=forget_bias)
+        self._packed = PackedWeights()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode."""
+        self._packed.drop()
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._packed.drop()
+        super()._load_from_state_dict(*args, **kwargs)
 
     def _run(
         self, data: Tensor, batch_sizes: Tensor, weights: list[Tensor], state: LSTMState
@@ -193,7 +217,9 @@ class LSTMLayer(RecurrentLayer):
             output, h_n, c_n = torch_kernel.lstm_layer(data, batch_sizes, weights, h_0, c_0)
         else:
             save = torch.is_grad_enabled() and any(t.requires_grad for t in (data, h_0, c_0, *weights))
-            output, h_n, c_n, *_ = lstm_layer(data, batch_sizes, weights, h_0, c_0, kernel, save)
+            keeps = kernel == "native" and not (save or self.training or torch.compiler.is_compiling())
+            packed = self._packed.of([w.detach().contiguous() for w in weights]) if keeps else None
+            output, h_n, c_n, *_ = lstm_layer(data, batch_sizes, weights, h_0, c_0, kernel, save, packed)
         return output, LSTMState(h_n, c_n)
 
     def _step(self, x: Tensor, weights: list[Tensor], state: LSTMState) -> tuple[Tensor, LSTMState]:

@@ -72,7 +72,7 @@ def forward(
     output = data.new_empty(steps, directions * hidden)
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
     saved = _saved(data, directions, steps, hidden) if save else None
-    workspace = data.new_empty(sizes.forward_workspace)
+    workspace = data.new_empty(sizes.forward_workspace + (sizes.packed if packed is None else 0))
     call = Forward(
         problem,
         data.data_ptr(),

@@ -60,9 +60,7 @@ class Backward(ctypes.Structure):
 class Sizes(ctypes.Structure):
     """Floats that a call's buffers need."""
 
-    _fields_ = [
-        (name, _Integer) for name in ("gates", "cells", "packed", "forward_workspace", "backward_workspace")
-    ]
+    _fields_ = [(name, _Integer) for name in ("gates", "cells", "packed", "forward_workspace", "backward_workspace")]
 
 
 class Library:
@@ -118,7 +116,8 @@ class Library:
     def peak(self, threads: int) -> float:
         """Floating-point operations a second of `threads` cores that only multiply-add in registers; takes 5 ms."""
         self.calls.seqkit_peak(threads, 10_000)
-        return max(self.calls.seqkit_peak(threads, 50_000) for _ in range(5))
+        peaks: list[float] = [self.calls.seqkit_peak(threads, 50_000) for _ in range(5)]
+        return max(peaks)
 
 
 def pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
@@ -141,10 +140,12 @@ def load() -> Library:
     serving = [name for name in built if portable.calls.seqkit_cpu_runs(name.encode())]
     asked = os.environ.get(VARIABLE)
     if asked is not None and asked not in serving:
-        reason = "is not built here" if asked in INSTRUCTION_SETS and asked not in built else "does not serve this CPU"
-        if asked not in INSTRUCTION_SETS:
-            reason = "is none"
-        raise KernelError(f"{VARIABLE}={asked}: this instruction set {reason}.", hint=f"What can: {', '.join(serving)}.")
+        reason = "is none that there is" if asked not in INSTRUCTION_SETS else "does not serve this CPU"
+        if asked in INSTRUCTION_SETS and asked not in built:
+            reason = "is not built here"
+        raise KernelError(
+            f"{VARIABLE}={asked}: this instruction set {reason}.", hint=f"Set it to one of: {', '.join(serving)}."
+        )
     name = asked or serving[0]
     library = portable if name == "portable" else Library(folder / library_file(name))
     _share_openmp(library)

@@ -39,7 +39,7 @@ struct Forward {
     float* c_n;                   // (D, B, H)
     float* gates;                 // saved for backward, `gates` floats of Sizes; null: nothing is saved
     float* cells;                 // likewise, `cells` floats
-    float* workspace;             // `forward_workspace` floats
+    float* workspace;             // as `forward_workspace` of Sizes says
 };
 
 struct Backward {
@@ -65,7 +65,7 @@ struct Sizes {                   // floats that the caller provides
     int64_t gates;
     int64_t cells;
     int64_t packed;
-    int64_t forward_workspace;   // `packed` included
+    int64_t forward_workspace;   // and `packed` more where the weights are not given packed
     int64_t backward_workspace;
 };
 

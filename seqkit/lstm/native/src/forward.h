@@ -21,20 +21,19 @@ struct ForwardSpace {
         const Layout layout(p);
         Arena arena(memory);
         offsets = reinterpret_cast<int64_t*>(arena.take(2 * p.time));
-        packed_size = Packed::size(p);
-        packed = arena.take(p.directions * packed_size);
-        gates_size = layout.panels * layout.chunk_tokens * PANEL;
+        gates_size = call.gates ? 0 : layout.panels * layout.chunk_tokens * PANEL;
         gates = arena.take(p.directions * gates_size);
         h_size = 2 * p.rows * layout.h_stride;
         h = arena.take(p.directions * h_size);
         cells_size = layout.panels * p.rows * V;
         cells = arena.take(p.directions * cells_size);
+        packed = call.packed ? const_cast<float*>(call.packed) : arena.take(p.directions * Packed::size(p));
         size = arena.size();
     }
 
-    int64_t* offsets;                              // (T,)
-    float *packed, *gates, *h, *cells;             // of each direction, one behind the other
-    int64_t packed_size, gates_size, h_size, cells_size;
+    int64_t* offsets;                   // (T,)
+    float *gates, *h, *cells, *packed;  // of each direction, one behind the other
+    int64_t gates_size, h_size, cells_size;
     int64_t size;
 };
 
@@ -44,8 +43,7 @@ class ForwardPass {
     ForwardPass(const Forward& call, const ForwardSpace& space, const Worker& worker, int64_t direction)
         : call(call), p(call.problem), layout(p), worker(worker), rows(worker.rows()), panels(worker.panels(layout)),
           direction(direction), clock(p, space.offsets, direction == 1),
-          packed(p, call.packed ? const_cast<float*>(call.packed) + direction * Packed::size(p)
-                                : space.packed + direction * space.packed_size),
+          packed(p, space.packed + direction * Packed::size(p)),
           saving(call.gates != nullptr),
           gates(saving ? call.gates + direction * layout.panels * p.steps * PANEL
                        : space.gates + direction * space.gates_size),

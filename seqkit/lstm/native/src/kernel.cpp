@@ -53,8 +53,10 @@ void seqkit_use_openmp(void* gomp_parallel, void* thread_number, void* thread_co
 void seqkit_sizes(const Problem* problem, Sizes* sizes) {
     const Problem& p = *problem;
     const int64_t padded = Layout(p).panels * V;
+    float given = 0;
     Forward forward_call = {};
     forward_call.problem = p;
+    forward_call.packed = &given;
     Backward backward_call = {};
     backward_call.problem = p;
     sizes->gates = p.directions * p.steps * padded * 4;
@@ -73,11 +75,23 @@ void seqkit_pack(const Problem* problem, const float* const* weights, float* pac
 }
 
 uint64_t seqkit_fingerprint(const Problem* problem, const float* const* weights) {
-    const int64_t gates = 4 * problem->hidden;
-    const int64_t sizes[4] = {gates * problem->inputs, gates * problem->hidden, gates, gates};
+    const Problem& p = *problem;
+    const int64_t gates = 4 * p.hidden, sizes[4] = {gates * p.inputs, gates * p.hidden, gates, gates};
+    // Each weight in eighths, whatever the number of threads, so that this does not change the result.
+    constexpr int64_t parts = 8, most = 2 * 4 * parts;
+    uint64_t of[most] = {};
+    const int64_t pieces = p.directions * 4 * parts;
+    run_region(sizes[0] + sizes[1] > 1 << 16 ? p.threads : 1, [&](int64_t number, int64_t count) {
+        const Span own = share(parts, count, number);
+        for (int64_t n = 0; n < pieces; n++) {
+            if (n % parts < own.first || n % parts >= own.end) continue;
+            const Span part = share(sizes[n / parts % 4], parts, n % parts);
+            of[n] = fingerprint(weights[n / parts] + part.first, part.end - part.first);
+        }
+    });
     uint64_t all = 0;
-    for (int64_t n = 0; n < 4 * problem->directions; n++) {
-        all = (all ^ fingerprint(weights[n], sizes[n % 4])) * 0x9e3779b97f4a7c15u;
+    for (int64_t n = 0; n < pieces; n++) {
+        all = (all ^ of[n]) * 0x9e3779b97f4a7c15u;
         all ^= all >> 32;
     }
     return all;

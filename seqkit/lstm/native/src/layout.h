@@ -39,7 +39,7 @@ struct Layout {
           input_strips(ceil_div(p.inputs, STRIP)),
           // A row more than needed: rows a power of 2 apart would share a few sets of the first-level cache.
           h_stride(panels * V + 16),
-          chunk_tokens(std::max(CHUNK, p.rows)),
+          chunk_tokens(std::min(p.steps, std::max(CHUNK, p.rows))),
           left_blocks_of_inputs(ceil_div(p.inputs, MR)),
           left_blocks(left_blocks_of_inputs + ceil_div(p.hidden, MR)) {}
 

@@ -83,7 +83,7 @@ inline void gather(const float* from, int64_t stride, int64_t count, int64_t wid
 // A hash of `count` numbers' bits. Each step is invertible in the number it takes up, so a change of a single number
 // always shows; lanes of their own make it run at the speed of memory.
 inline uint64_t fingerprint(const float* numbers, int64_t count) {
-    constexpr int64_t lanes = 64;
+    constexpr int64_t lanes = 128;
     uint32_t lane[lanes];
     for (int64_t n = 0; n < lanes; n++) lane[n] = static_cast<uint32_t>(n * 0x9e3779b9u + 1);
     const auto take_up = [&](const float* from, int64_t n) {
