@@ -41,18 +41,27 @@ struct ForwardSpace {
 class ForwardPass {
   public:
     ForwardPass(const Forward& call, const ForwardSpace& space, const Worker& worker, int64_t direction)
-        : call(call), p(call.problem), layout(p), worker(worker), rows(worker.rows()), panels(worker.panels(layout)),
-          direction(direction), clock(p, space.offsets, direction == 1),
+        : call(call),
+          p(call.problem),
+          layout(p),
+          worker(worker),
+          rows(worker.rows()),
+          panels(worker.panels(layout)),
+          direction(direction),
+          clock(p, space.offsets, direction == 1),
           packed(p, space.packed + direction * Packed::size(p)),
           saving(call.gates != nullptr),
           gates(saving ? call.gates + direction * layout.panels * p.steps * PANEL
                        : space.gates + direction * space.gates_size),
           saved_cells(saving ? call.cells + direction * layout.panels * p.steps * V : nullptr),
-          h(space.h + direction * space.h_size), cells(space.cells + direction * space.cells_size),
-          output(call.output + direction * p.hidden), output_stride(p.directions * p.hidden) {}
+          h(space.h + direction * space.h_size),
+          cells(space.cells + direction * space.cells_size),
+          output(call.output + direction * p.hidden),
+          output_stride(p.directions * p.hidden) {}
 
     void run() {
-        if (!call.packed) pack_forward(p, call.weights + 4 * direction, packed, worker.mate, worker.plan.team_threads());
+        if (!call.packed)
+            pack_forward(p, call.weights + 4 * direction, packed, worker.mate, worker.plan.team_threads());
         start();
         worker.meet_team();
         for (int64_t s = 0; s < p.time;) {
@@ -111,7 +120,6 @@ class ForwardPass {
         const int64_t token = clock.token(s), parity = s & 1;
         for (int64_t panel = panels.first; panel < panels.end; panel++) {
             blocks_of_rows(rows.count(clock.rows(s)), [&](int64_t first, int64_t block) {
-                for (int64_t n = 0; n < block; n++) prefetch_step(panel, token + rows.row(first + n), chunk);
                 const Left left = {h_of(parity, rows.row(first)), rows.groups * layout.h_stride, p.hidden};
                 multiply(left, block, packed.recurrent, p.hidden, panel, tile);
                 for (int64_t n = 0; n < block; n++) {
@@ -122,19 +130,14 @@ class ForwardPass {
         }
     }
 
-    // What `advance` will touch of one panel and token.
-    void prefetch_step(int64_t panel, int64_t token, const Chunk& chunk) const {
-        prefetch_to_write(gates_of(panel, token, chunk), PANEL);
-        prefetch_to_write(output + token * output_stride + panel * V, V);
-        if (saving) prefetch_to_write(saved_cells + (panel * p.steps + token) * V, V);
-    }
-
     // The equations, for one row and one panel; z's two parts stand in `recurrent` and `at`.
-    SEQKIT_INLINE void advance(int64_t panel, int64_t row, int64_t token, const float* recurrent, float* at, int64_t parity) {
+    SEQKIT_INLINE void advance(int64_t panel, int64_t row, int64_t token, const float* recurrent, float* at,
+                               int64_t parity) {
         float* cell = cell_of(panel, row);
         Vec i, f, g, o;
-        divide(sigmoid(load(at) + load(recurrent)), sigmoid(load(at + V) + load(recurrent + V)), i, f);
-        divide(tanh(load(at + 2 * V) + load(recurrent + 2 * V)), sigmoid(load(at + 3 * V) + load(recurrent + 3 * V)), g, o);
+        const auto z = [&](int64_t gate) { return load(at + gate * V) + load(recurrent + gate * V); };
+        divide(sigmoid(z(0)), sigmoid(z(1)), i, f);
+        divide(tanh(z(2)), sigmoid(z(3)), g, o);
         const Vec c = f * load(cell) + i * g;
         const Vec new_h = o * divide(tanh(c));
         store(cell, c);
@@ -206,7 +209,8 @@ inline void forward(const Forward& call) {
     const ForwardSpace space(call, call.workspace);
     fill_offsets(p, space.offsets);
     run_workers(p, [&](const Worker& worker) {
-        for (int64_t d = worker.team; d < p.directions; d += worker.plan.teams) ForwardPass(call, space, worker, d).run();
+        for (int64_t d = worker.team; d < p.directions; d += worker.plan.teams)
+            ForwardPass(call, space, worker, d).run();
     });
 }
 

@@ -108,7 +108,8 @@ double seqkit_peak(int64_t threads, int64_t rounds) {
     Barrier barrier;
     run_region(threads, [&](int64_t number, int64_t got) {
         Vec sum[chains];
-        unroll<chains>([&](auto c) { sum[c] = broadcast(static_cast<float>(c + number)); });  // equal ones would be merged
+        // Equal ones would be merged by the compiler.
+        unroll<chains>([&](auto c) { sum[c] = broadcast(static_cast<float>(c + number)); });
         const Vec a = broadcast(0.5f + 1e-9f * static_cast<float>(rounds)), b = broadcast(1.0f);
         barrier.wait(got);
         const auto start = std::chrono::steady_clock::now();
@@ -121,7 +122,8 @@ double seqkit_peak(int64_t threads, int64_t rounds) {
             count = got;
         }
     });
-    return static_cast<double>(count) * static_cast<double>(rounds) * chains * V * 2 / static_cast<double>(nanoseconds) * 1e9;
+    const double operations = static_cast<double>(count) * static_cast<double>(rounds) * chains * V * 2;
+    return operations / static_cast<double>(nanoseconds) * 1e9;
 }
 
 int64_t seqkit_team(int64_t threads, const char** runtime) {

@@ -1,9 +1,10 @@
 // How data lie in memory, how time runs in each direction, and who computes what.
 //
-// A *panel* is V hidden units with their four gates: 4V columns in the order i, f, g, o (V each). P panels hold H units;
-// units from H on are zeros throughout. Because a panel has all four gates of its units, the gates are computed from one
-// tile in cache, and the gates' gradients come out as the left operand of the products that follow. A *strip* is what
-// the micro-kernel computes at a time, NV vectors: a whole panel with 32 registers, half of one (i f, or g o) with 16.
+// A *panel* is V hidden units with their four gates: 4V columns in the order i, f, g, o (V each). P panels hold H
+// units; units from H on are zeros throughout. Because a panel has all four gates of its units, the gates are computed
+// from one tile in cache, and the gates' gradients come out as the left operand of the products that follow. A *strip*
+// is what the micro-kernel computes at a time, NV vectors: a whole panel with 32 registers, half of one (i f, or g o)
+// with 16.
 //
 //     weights, forward      [panel][strip][k][NV V]      right operand; k runs over I or H
 //     weights, backward     [columns / (NV V)][k][NV V]  right operand; k runs over panels, gates, units

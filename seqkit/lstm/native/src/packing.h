@@ -46,8 +46,9 @@ inline void pack_backward(const float* w, int64_t hidden, int64_t columns, int64
     for (int64_t panel = 0; panel < ceil_div(hidden, V); panel++) {
         for (int64_t gate = 0; gate < 4; gate++) {
             for (int64_t unit = panel * V; unit < panel * V + V; unit++) {
+                const float* row = w + (gate * hidden + unit) * columns;
                 for (int64_t at = strip * STRIP, n = 0; n < width; n++, at += V, to += V)
-                    store(to, unit < hidden ? load_part(w + (gate * hidden + unit) * columns + at, columns - at) : Vec{});
+                    store(to, unit < hidden ? load_part(row + at, columns - at) : Vec{});
             }
         }
     }

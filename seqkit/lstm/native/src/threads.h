@@ -39,9 +39,11 @@ void run_region(int64_t wanted, Body&& body) {
     if (wanted <= 1) {
         body(0, 1);
     } else if (openmp.serves()) {
-        openmp.parallel(
-            [](void* b) { (*static_cast<std::remove_reference_t<Body>*>(b))(openmp.thread_number(), openmp.thread_count()); },
-            &body, static_cast<unsigned>(wanted), 0);
+        const auto run = [](void* given) {
+            auto& own = *static_cast<std::remove_reference_t<Body>*>(given);
+            own(openmp.thread_number(), openmp.thread_count());
+        };
+        openmp.parallel(run, &body, static_cast<unsigned>(wanted), 0);
     } else {
         std::vector<std::thread> threads;
         std::atomic<int64_t> count{0};  // stays 0 until all threads that there will be are there

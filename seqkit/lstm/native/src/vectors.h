@@ -38,13 +38,12 @@ SEQKIT_INLINE Vec load(const float* p) { return *reinterpret_cast<const Unaligne
 SEQKIT_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 SEQKIT_INLINE Vec broadcast(float x) { return x - Vec{}; }
 
-// Ask for n floats ahead of their use, in the second-level cache: what streams by meanwhile would push them out of the
-// first. Memory that will be written has to come too, and to belong to this core.
+// Ask for n floats ahead of their use; memory that will be written has to belong to this core, too.
 SEQKIT_INLINE void prefetch(const float* p, int64_t n) {
-    for (int64_t line = 0; line < n; line += 16) __builtin_prefetch(p + line, 0, 2);
+    for (int64_t line = 0; line < n; line += 16) __builtin_prefetch(p + line, 0, 3);
 }
 SEQKIT_INLINE void prefetch_to_write(const float* p, int64_t n) {
-    for (int64_t line = 0; line < n; line += 16) __builtin_prefetch(p + line, 1, 2);
+    for (int64_t line = 0; line < n; line += 16) __builtin_prefetch(p + line, 1, 3);
 }
 
 // The first n lanes (the others are 0), where memory may end behind them. n from V on is a whole vector.
