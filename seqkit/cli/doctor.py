@@ -90,8 +90,34 @@ def _compute() -> Iterator[tuple[str, str]]:
     else:
         yield "--", "no GPU that torch can use; training runs on the CPU."
     for name in kernels.NAMES:
+        yield from _kernel(name)
+
+
+def _kernel(name: str) -> Iterator[tuple[str, str]]:
+    """Whether an LSTM kernel serves; of the compiled one, on what."""
+    import torch
+
+    from seqkit.lstm import kernels
+    from seqkit.lstm.native import library
+
+    title = f"LSTM kernel '{name}'"
+    try:
         reason = kernels.available(name)
-        yield ("ok", f"LSTM kernel '{name}'") if reason is None else ("--", f"LSTM kernel '{name}': {reason}")
+    except ConfigError as error:
+        yield "FAIL", f"{title}: {error}"
+        return
+    if reason is not None:
+        yield "--", f"{title}: {reason}"
+    elif name != "native":
+        yield "ok", title
+    else:
+        loaded = library.load()
+        threads, runtime = loaded.team(torch.get_num_threads())
+        whose = {"openmp": " shared with torch (OpenMP)", "threads": " of its own, started by each call"}
+        count = "1 thread" if threads == 1 else f"{threads} threads"
+        yield "ok", f"{title}: {loaded.instruction_set}, {count}{whose.get(runtime, '')}"
+        for lacking, why in library.left_out().items():
+            yield "--", f"{title}: {lacking} is left out: {why}. {library.COMPILE}"
 
 
 def _data() -> Iterator[tuple[str, str]]:

@@ -194,18 +194,6 @@ def test_empty_texts_are_left_out_and_counted(seqkit: Command, reviews: Path, tm
     assert "train: 2 left out: nothing in column 'review'" in result.said
 
 
-def test_a_kernel_that_is_not_built_is_refused_with_a_sentence(seqkit: Command) -> None:
-    from seqkit.lstm import kernels
-
-    if kernels.available("native") is None:
-        pytest.skip("the native kernel is built here")
-    result = seqkit("train", "sentiment", "model.lstm.kernel=native", "data.limit=50", *SMALL)
-    assert result.code == 2
-    assert "native" in result.said
-    assert "not built" in result.said
-    assert "Traceback" not in result.err
-
-
 @pytest.mark.parametrize("recipe", [str(TOY), "sentiment"])
 def test_a_dry_run_goes_through_everything_and_leaves_nothing_behind(
     seqkit: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str

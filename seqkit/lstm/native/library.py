@@ -1,7 +1,8 @@
 """The compiled kernel: which of its libraries serves this CPU, and whether it was compiled from the sources beside it.
 
-`setup.py` compiles `src/` once for each instruction set, into `lib/`. The best one that the CPU runs is loaded; the
-environment variable SEQKIT_INSTRUCTION_SET asks for one by name. Structs are those of `src/api.h`.
+`setup.py` compiles `src/` once for each instruction set, into `lib/`, and leaves a record of it there. The best library
+that the CPU runs is loaded; the environment variable SEQKIT_INSTRUCTION_SET asks for one by name. Whether the files
+are those of the record, and of these sources, is checked once, when they are loaded. Structs are those of `src/api.h`.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import ctypes
 import os
 import sys
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from seqkit.errors import KernelError
-from seqkit.lstm.native.sources import INSTRUCTION_SETS, library_file, source_hash
+from seqkit.errors import ConfigError, KernelError
+from seqkit.lstm.native import sources
+from seqkit.lstm.native.sources import INSTRUCTION_SETS, Record, file_hash, library_file, source_hash
 
 VARIABLE = "SEQKIT_INSTRUCTION_SET"
-MEND = "install a C++ compiler (g++ or clang++) and install seqkit again: pip install -e . in a clone"
+COMPILE = "Mend: install a C++ compiler (g++ or clang++), then seqkit again (in a clone: pip install -e .)."
+INSTALL = "Mend: install seqkit again (in a clone: pip install -e .)."
 
 _Pointer = ctypes.c_void_p
 _Integer = ctypes.c_int64
@@ -68,17 +70,14 @@ class Library:
 
     Args:
         path: of the file.
+        compiled: the file's hash when it was compiled.
 
     Raises:
-        KernelError: it cannot be loaded, or was compiled from other sources than those that lie here.
+        KernelError: it is missing or damaged, cannot be loaded, or was compiled from other sources than those here.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self.calls = ctypes.CDLL(str(path))
-        except OSError as error:
-            raise KernelError(f"{path.name} cannot be loaded: {error}.", hint=f"Mend: {MEND}.") from error
-        self.calls.seqkit_source_hash.restype = ctypes.c_char_p
+    def __init__(self, path: Path, compiled: str) -> None:
+        self.calls = _open(path, compiled)
         self.calls.seqkit_instruction_set.restype = ctypes.c_char_p
         self.calls.seqkit_struct_sizes.restype = _Integer
         self.calls.seqkit_fingerprint.restype = ctypes.c_uint64
@@ -86,14 +85,9 @@ class Library:
         self.calls.seqkit_peak.argtypes = [_Integer, _Integer]
         self.calls.seqkit_team.restype = _Integer
         self.calls.seqkit_team.argtypes = [_Integer, ctypes.POINTER(ctypes.c_char_p)]
-        if self.calls.seqkit_source_hash().decode() != source_hash():
-            raise KernelError(
-                f"{path.name} was compiled from other sources than those in {path.parent.parent / 'src'}.",
-                hint=f"Mend: {MEND}.",
-            )
         ours = ctypes.sizeof(Problem) * 1000000 + ctypes.sizeof(Forward) * 1000 + ctypes.sizeof(Backward)
         if self.calls.seqkit_struct_sizes() != ours:
-            raise KernelError(f"{path.name} and library.py differ in their structs.", hint=f"Mend: {MEND}.")
+            raise KernelError(f"{path.name} and library.py differ in their structs.", hint=INSTALL)
         self.instruction_set: str = self.calls.seqkit_instruction_set().decode()
 
     def sizes(self, problem: Problem) -> Sizes:
@@ -125,31 +119,99 @@ def pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
     return (ctypes.c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))
 
 
-@cache
+# What `load` found at first; layers ask before each call. A plain variable, which torch.compile can look into.
+found: Library | KernelError | None = None
+
+
 def load() -> Library:
     """The library that serves here.
 
     Raises:
-        KernelError: none is compiled, or not from these sources, or SEQKIT_INSTRUCTION_SET names one that cannot serve.
+        KernelError: none was compiled, or not from these sources, or it is damaged or for another machine.
+        ConfigError: SEQKIT_INSTRUCTION_SET names one that cannot serve.
     """
-    folder = Path(__file__).parent / "lib"
-    built = [name for name in INSTRUCTION_SETS if (folder / library_file(name)).exists()]
-    if "portable" not in built:
-        raise KernelError("the compiled CPU kernel is not built here.", hint=f"Mend: {MEND}.")
-    portable = Library(folder / library_file("portable"))
-    serving = [name for name in built if portable.calls.seqkit_cpu_runs(name.encode())]
-    asked = os.environ.get(VARIABLE)
-    if asked is not None and asked not in serving:
-        reason = "is none that there is" if asked not in INSTRUCTION_SETS else "does not serve this CPU"
-        if asked in INSTRUCTION_SETS and asked not in built:
-            reason = "is not built here"
-        raise KernelError(
-            f"{VARIABLE}={asked}: this instruction set {reason}.", hint=f"Set it to one of: {', '.join(serving)}."
-        )
-    name = asked or serving[0]
-    library = portable if name == "portable" else Library(folder / library_file(name))
+    global found
+    if found is None:
+        found = _find()
+    if isinstance(found, KernelError):
+        raise KernelError(found.message, hint=found.hint)
+    return found
+
+
+def left_out() -> dict[str, str]:
+    """The instruction sets that could not be compiled, and why.
+
+    Raises:
+        KernelError: the kernel is not built here.
+    """
+    return _record().left_out
+
+
+def _find() -> Library | KernelError:
+    """The library, or why there is none."""
+    try:
+        record = _record()
+        portable = Library(sources.LIBRARIES / library_file("portable"), record.built["portable"])
+        runs = portable.calls.seqkit_cpu_runs
+        name = _choose(record, [name for name in INSTRUCTION_SETS if name in record.built and runs(name.encode())])
+        library = portable
+        if name != "portable":
+            library = Library(sources.LIBRARIES / library_file(name), record.built[name])
+    except KernelError as error:
+        return KernelError(error.message, hint=error.hint)
     _share_openmp(library)
     return library
+
+
+def _record() -> Record:
+    """What the install compiled, the portable library at least: it is asked what the CPU runs."""
+    try:
+        record = Record.read(sources.LIBRARIES)
+    except (OSError, ValueError) as error:
+        raise KernelError(f"the record of the compiled CPU kernel cannot be read: {error}.", hint=INSTALL) from error
+    if record is None:
+        raise KernelError("the compiled CPU kernel is not built here.", hint=COMPILE)
+    if "portable" not in record.built:
+        reason = record.left_out.get("portable", "the portable part is missing")
+        raise KernelError(f"the compiled CPU kernel is not built here: {reason}.", hint=COMPILE)
+    return record
+
+
+def _choose(record: Record, serving: list[str]) -> str:
+    """The one that is asked for, or the best."""
+    asked = os.environ.get(VARIABLE) or serving[0]
+    if asked in serving:
+        return asked
+    if asked not in INSTRUCTION_SETS:
+        reason = "there is no such instruction set"
+    elif asked in record.built:
+        reason = "this CPU does not run it"
+    else:
+        reason = f"it is not built here: {record.left_out.get(asked, 'it is for another kind of machine')}"
+    raise ConfigError([f"{VARIABLE}={asked}: {reason}."], hint=f"Set it to one of: {', '.join(serving)}.")
+
+
+def _open(path: Path, compiled: str) -> ctypes.CDLL:
+    """Load the file, if it is what was compiled from the sources that lie here."""
+    if not path.exists():
+        raise KernelError(f"{path} is missing.", hint=INSTALL)
+    try:
+        # Before it is loaded: the system ends a process that runs into the end of a file cut short.
+        if file_hash(path) != compiled:
+            raise KernelError(f"{path} is damaged: it is not the file that was compiled.", hint=INSTALL)
+        here = source_hash(sources.SOURCES)
+    except OSError as error:
+        raise KernelError(f"the compiled CPU kernel cannot be checked: {error}.", hint=INSTALL) from error
+    try:
+        calls = ctypes.CDLL(str(path))
+        calls.seqkit_source_hash.restype = ctypes.c_char_p
+    except (OSError, AttributeError) as error:
+        # The system's words alone would mislead: it may say that there is no such file.
+        reason = f"it may be for another kind of machine ({error})"
+        raise KernelError(f"{path.name} is there but cannot be loaded: {reason}.", hint=COMPILE) from error
+    if calls.seqkit_source_hash().decode() != here:
+        raise KernelError(f"{path.name} was compiled from other sources than those in {sources.SOURCES}.", hint=INSTALL)
+    return calls
 
 
 def _share_openmp(library: Library) -> None:

@@ -98,11 +98,13 @@ class BackwardRecurrence {
         const Vec tanh_c = divide(tanh(load(part.cells + (panel * p.steps + token) * V)));
         const Vec dc = load(grad_cell) + dh * o * (1.0f - tanh_c * tanh_c);
         store(grad_cell, dc * f);
+        // Units from H on are zeros times whatever the inputs are, which is not zero if these are infinite; here, where
+        // real units would begin to read them, they are zeros again.
         float* to = part.grad_gates_of(panel, token, chunk);
-        store(to, dc * g * i * (1.0f - i));
-        store(to + V, dc * cell_before(s, panel, row) * f * (1.0f - f));
-        store(to + 2 * V, dc * i * (1.0f - g * g));
-        store(to + 3 * V, dh * tanh_c * o * (1.0f - o));
+        store(to, first_lanes(dc * g * i * (1.0f - i), units));
+        store(to + V, first_lanes(dc * cell_before(s, panel, row) * f * (1.0f - f), units));
+        store(to + 2 * V, first_lanes(dc * i * (1.0f - g * g), units));
+        store(to + 3 * V, first_lanes(dh * tanh_c * o * (1.0f - o), units));
     }
 
     Vec cell_before(int64_t s, int64_t panel, int64_t row) const {

@@ -82,7 +82,8 @@ inline void gather(const float* from, int64_t stride, int64_t count, int64_t wid
 }
 
 // A hash of `count` numbers' bits. Each step is invertible in the number it takes up, so a change of a single number
-// always shows; lanes of their own make it run at the speed of memory.
+// always shows. The multiplication carries changes to higher bits only, the shift brings them back to lower ones:
+// without it, two changes of sign would cancel. Lanes of their own make it run at the speed of memory.
 inline uint64_t fingerprint(const float* numbers, int64_t count) {
     constexpr int64_t lanes = 128;
     uint32_t lane[lanes];
@@ -90,7 +91,10 @@ inline uint64_t fingerprint(const float* numbers, int64_t count) {
     const auto take_up = [&](const float* from, int64_t n) {
         uint32_t bits[lanes] = {};
         std::memcpy(bits, from, n * sizeof(float));
-        for (int64_t l = 0; l < lanes; l++) lane[l] = (lane[l] ^ bits[l]) * 0x01000193u;
+        for (int64_t l = 0; l < lanes; l++) {
+            lane[l] = (lane[l] ^ bits[l]) * 0x9e3779b1u;
+            lane[l] ^= lane[l] >> 15;
+        }
     };
     int64_t n = 0;
     for (; n + lanes <= count; n += lanes) take_up(numbers + n, lanes);

@@ -66,6 +66,18 @@ SEQKIT_INLINE void store_part(float* p, Vec v, int64_t n) {
 #endif
 }
 
+// The first n lanes of v, the others 0.
+SEQKIT_INLINE Vec first_lanes(Vec v, int64_t n) {
+    if (n >= V) return v;
+#if defined(__AVX512F__)
+    return (Vec)_mm512_maskz_mov_ps((__mmask16)((1u << n) - 1), (__m512)v);
+#else
+    Vec kept = {};
+    std::memcpy(&kept, &v, n * sizeof(float));
+    return kept;
+#endif
+}
+
 // f(0), f(1), ... f(n - 1) with constants, so that arrays of vectors indexed by them stay in registers.
 template <class F, int... I>
 SEQKIT_INLINE void unroll(F&& f, std::integer_sequence<int, I...>) {
