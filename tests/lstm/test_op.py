@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqkit.lstm import LSTMLayer, LSTMState
+from seqkit.lstm import LSTMLayer, LSTMState, kernels
 from seqkit.lstm.op import lstm_layer
 from seqkit.sequences import Sequences
+from tests.lstm.numerics import BEHIND_OP, KERNELS, error
 
 
 def arguments(lengths: list[int], directions: int, dtype: torch.dtype = torch.float64) -> tuple[Any, ...]:
@@ -40,16 +41,17 @@ def test_gradcheck(lengths: list[int], directions: int) -> None:
 
 
 @pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("kernel", BEHIND_OP)
 @pytest.mark.parametrize("save", [True, False])
-def test_opcheck(directions: int, save: bool) -> None:
+def test_opcheck(directions: int, save: bool, kernel: str) -> None:
     data, batch_sizes, weights, h_0, c_0 = arguments([3, 1, 0, 3], directions, torch.float32)
     if not save:  # as the layer calls it: without a graph
         data, h_0, c_0 = (t.detach() for t in (data, h_0, c_0))
         weights = [w.detach() for w in weights]
-    torch.library.opcheck(lstm_layer, (data, batch_sizes, weights, h_0, c_0, "eager", save))
+    torch.library.opcheck(lstm_layer, (data, batch_sizes, weights, h_0, c_0, kernel, save))
 
 
-@pytest.mark.parametrize("kernel", ["eager", "torch"])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_forward_forward_backward_backward(kernel: str) -> None:
     """Two passes of one layer are open at once; each goes backward with what it saved itself."""
     torch.manual_seed(1)
@@ -67,47 +69,52 @@ def test_forward_forward_backward_backward(kernel: str) -> None:
             assert torch.equal(a, b)
 
 
-def test_the_graph_can_be_kept_and_run_again() -> None:
+@pytest.mark.parametrize("kernel", BEHIND_OP)
+def test_the_graph_can_be_kept_and_run_again(kernel: str) -> None:
     torch.manual_seed(2)
-    layer = LSTMLayer(4, 5, kernel="eager")
+    layer = LSTMLayer(4, 5, kernel=kernel)
     loss = layer(Sequences.from_list([torch.randn(4, 4), torch.randn(2, 4)]))[0].data.square().sum()
     once = torch.autograd.grad(loss, layer.weights(), retain_graph=True)
     for a, b in zip(once, torch.autograd.grad(loss, layer.weights()), strict=True):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("kernel", BEHIND_OP)
 @pytest.mark.parametrize("part", ["output", "hidden", "cell"])
-def test_a_loss_on_one_result_alone(part: str) -> None:
+def test_a_loss_on_one_result_alone(part: str, kernel: str) -> None:
     """The other results' gradients are then absent, not zeros."""
     torch.manual_seed(3)
     grads = []
-    layer = LSTMLayer(4, 5, True, kernel="eager").double()
-    for kernel in ("eager", "torch"):
-        layer.kernel = kernel
-        torch.manual_seed(4)
-        output, state = layer(Sequences.from_list([torch.randn(n, 4, dtype=torch.float64) for n in (3, 0, 5)]))
+    layer = LSTMLayer(4, 5, True).double()
+    rows = [torch.randn(n, 4, dtype=torch.float64) for n in (3, 0, 5)]
+    dtype, bound = (torch.float64, 1e-12) if kernel == "eager" else (torch.float32, 1e-6)
+    for layer.kernel, to in (("torch", torch.float64), (kernel, dtype)):
+        layer.to(to)
+        output, state = layer(Sequences.from_list([row.to(to) for row in rows]))
         loss = {"output": output.data, "hidden": state.hidden, "cell": state.cell}[part].square().sum()
         grads.append(torch.autograd.grad(loss, layer.weights()))
-    for a, b in zip(*grads, strict=True):
-        assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
+    for expected, got in zip(*grads, strict=True):
+        assert error(got, expected) <= bound
 
 
-def test_without_saving_there_is_no_backward() -> None:
-    data, batch_sizes, weights, h_0, c_0 = arguments([2, 1], 1)
-    output, *_ = lstm_layer(data, batch_sizes, weights, h_0, c_0, "eager", False)
+@pytest.mark.parametrize("kernel", BEHIND_OP)
+def test_without_saving_there_is_no_backward(kernel: str) -> None:
+    data, batch_sizes, weights, h_0, c_0 = arguments([2, 1], 1, torch.float32)
+    output, *_ = lstm_layer(data, batch_sizes, weights, h_0, c_0, kernel, False)
     with pytest.raises(ValueError, match="save=False"):
         output.sum().backward()
 
 
-def test_no_second_derivative() -> None:
-    data, batch_sizes, weights, h_0, c_0 = arguments([2, 1], 1)
-    output, *_ = lstm_layer(data, batch_sizes, weights, h_0, c_0, "eager", True)
+@pytest.mark.parametrize("kernel", BEHIND_OP)
+def test_no_second_derivative(kernel: str) -> None:
+    data, batch_sizes, weights, h_0, c_0 = arguments([2, 1], 1, torch.float32)
+    output, *_ = lstm_layer(data, batch_sizes, weights, h_0, c_0, kernel, True)
     (grad,) = torch.autograd.grad(output.square().sum(), data, create_graph=True)
     with pytest.raises(RuntimeError, match="no autograd formula"):
         grad.sum().backward()
 
 
-@pytest.mark.parametrize("kernel", ["eager", "torch"])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_float32_under_autocast(kernel: str) -> None:
     torch.manual_seed(5)
     layer = LSTMLayer(4, 5, kernel=kernel)
@@ -124,9 +131,10 @@ def test_float32_under_autocast(kernel: str) -> None:
     assert half.data.grad.dtype == torch.bfloat16
 
 
-def test_non_contiguous_inputs() -> None:
+@pytest.mark.parametrize("kernel", BEHIND_OP)
+def test_non_contiguous_inputs(kernel: str) -> None:
     torch.manual_seed(6)
-    layer = LSTMLayer(4, 5, kernel="eager")
+    layer = LSTMLayer(4, 5, kernel=kernel)
     data, states = torch.randn(4, 7).t(), torch.randn(2, 5, 2, 1).permute(0, 3, 2, 1)
     weights = [w.detach().t().contiguous().t().requires_grad_() for w in layer.recurrent_weights()]
 
@@ -146,16 +154,18 @@ def test_non_contiguous_inputs() -> None:
 
 
 class Reader(torch.nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, kernel: str) -> None:
         super().__init__()
-        self.layer = LSTMLayer(4, 5, True, kernel="eager")
+        self.layer = LSTMLayer(4, 5, True, kernel=kernel)
 
     def forward(self, data: Tensor, batch_sizes: Tensor, h_0: Tensor, c_0: Tensor) -> Tensor:
-        return lstm_layer(data, batch_sizes, self.layer.weights(), h_0, c_0, "eager", False)[0] * 2  # type: ignore[no-any-return]
+        kernel = self.layer.kernel
+        return lstm_layer(data, batch_sizes, self.layer.weights(), h_0, c_0, kernel, False)[0] * 2  # type: ignore[no-any-return]
 
 
-def test_export_sees_one_operator() -> None:
-    reader = Reader()
+@pytest.mark.parametrize("kernel", BEHIND_OP)
+def test_export_sees_one_operator(kernel: str) -> None:
+    reader = Reader(kernel)
     x = Sequences.from_list([torch.randn(3, 4), torch.randn(2, 4)])
     state = torch.randn(2, 2, 5)
     inputs = (x.data, x.batch_sizes, state, state)
@@ -165,17 +175,22 @@ def test_export_sees_one_operator() -> None:
     assert "lstm_layer" in str(program.graph)
 
 
-def test_compile_traces_through_the_layer() -> None:
-    torch.manual_seed(7)
-    layer = LSTMLayer(4, 5, True, kernel="eager")
+@pytest.mark.parametrize("kernel", BEHIND_OP)
+def test_compile_traces_through_the_layer(kernel: str) -> None:
     data, batch_sizes, weights, h_0, c_0 = arguments([3, 1], 1, torch.float32)
 
     def loss(data: Tensor) -> Tensor:
-        output: Tensor = lstm_layer(data * 2, batch_sizes, weights, h_0, c_0, "eager", True)[0]
+        output: Tensor = lstm_layer(data * 2, batch_sizes, weights, h_0, c_0, kernel, True)[0]
         return output.square().sum()
 
     compiled = torch.compile(loss, backend="aot_eager", fullgraph=True)
     assert torch.allclose(compiled(data), loss(data))
     (got,), (expected,) = torch.autograd.grad(compiled(data), data), torch.autograd.grad(loss(data), data)
     assert torch.allclose(got, expected)
-    assert layer.kernel_used() == "eager"
+
+
+@pytest.mark.skipif(kernels.available("native") is not None, reason="the compiled CPU kernel is not built here")
+def test_native_refuses_other_numbers_than_float32() -> None:
+    data, batch_sizes, weights, h_0, c_0 = arguments([2, 1], 1, torch.float64)
+    with pytest.raises(TypeError, match=r"a tensor is torch\.float64"):
+        lstm_layer(data, batch_sizes, weights, h_0, c_0, "native", True)

@@ -64,7 +64,11 @@ def forward(
 
     Returns:
         output (N, D * H); h_n and c_n (D, B, H); what backward needs, if it was asked for.
+
+    Raises:
+        TypeError: a tensor is not float32 on the CPU.
     """
+    _check(data, h_0, c_0, *weights)
     library, (directions, _, hidden) = load(), h_0.shape
     steps, inputs = data.shape
     problem = _problem(steps, batch_sizes, inputs, tuple(h_0.shape))
@@ -92,6 +96,14 @@ def forward(
     return output, h_n, c_n, saved
 
 
+def _check(*tensors: Tensor) -> None:
+    """Raise TypeError unless all are float32 on the CPU: the library would read other bits as such."""
+    for tensor in tensors:
+        if tensor.dtype != torch.float32 or tensor.device.type != "cpu":
+            found = f"{tensor.dtype} on {tensor.device}"
+            raise TypeError(f"the kernel 'native' computes float32 on the CPU; a tensor is {found}.")
+
+
 def _saved(like: Tensor, directions: int, steps: int, hidden: int) -> Saved:
     gates, cells, tanh_cells = (like.new_empty(shape) for shape in saved_shapes(directions, steps, hidden))
     return Saved(gates, cells, tanh_cells)
@@ -109,6 +121,7 @@ def backward(
     data_needs_grad: bool,
 ) -> tuple[Tensor | None, list[Tensor], Tensor, Tensor]:
     """Run the layer backward through time; arguments and results are those of `eager.backward`."""
+    _check(data, h_0, c_0, *weights, *(grad for grad in grads if grad is not None))
     library = load()
     steps, inputs = data.shape
     problem = _problem(steps, batch_sizes, inputs, tuple(h_0.shape))

@@ -33,8 +33,10 @@ class BackwardRecurrence {
                 store(grad_cell_of(panel, rows.row(j)), part.state_part(part.call.grad_c_n, rows.row(j), panel));
         }
         if (panels.first == panels.end) {  // more members than panels: this one's partial sums stay zeros
-            for (int64_t parity = 0; parity < 2; parity++)
-                std::fill_n(partial_of(parity, part.worker.member, 0), p.rows * partial_stride, 0.0f);
+            for (int64_t parity = 0; parity < 2; parity++) {
+                for (int64_t j = 0; j < rows.count(p.rows); j++)
+                    std::fill_n(partial_of(parity, part.worker.member, rows.row(j)), partial_stride, 0.0f);
+            }
         }
     }
 
