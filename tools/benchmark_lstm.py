@@ -1,185 +1,284 @@
-"""How fast one LSTM layer reads and trains on a ragged batch: our kernels against torch.nn.LSTM, in one run.
+"""How fast one LSTM layer trains and reads: the kernels of seqkit against torch.nn.LSTM, in one run.
 
-    python tools/benchmark_lstm.py                     the table of shapes below
-    python tools/benchmark_lstm.py 32,100,512,512      one shape: B,T,I,H, and x2 after it for both directions
-    python tools/benchmark_lstm.py --json times.json
+    python tools/benchmark_lstm.py                            the table of shapes below
+    python tools/benchmark_lstm.py 32,100,512,512             one shape: B,T,I,H, and x2 after it for both directions
+    python tools/benchmark_lstm.py --threads 2 --scaling      and native on one thread against two
+    python tools/benchmark_lstm.py --busy 1 --lengths ragged  with a busy process beside
+    python tools/benchmark_lstm.py --json times.json --picture times.png
 
-Four ways to read the same sequences, timed in turn, repeat by repeat, so that a change of the machine's pace meets all:
-`eager` is ours; `packed` is torch.nn.LSTM on a PackedSequence (our kernel `torch`); `padded` is torch.nn.LSTM on the
-padded batch, which computes the padding too. GFLOP/s count real steps only: 2 * N * 4H * (I + H) for each direction
-forward, three times that to train. `x packed` says how many times faster than `packed` one is.
+Four ways to read the same sequences, timed in turn, sample by sample, so that a change of the machine's pace meets all:
 
-Lengths are uniform in [T/4, T]. Every pass starts from the same packed (or padded) input, whose gradient is computed
-too; packing, padding and the optimizer are not timed.
+    native   seqkit's kernel in C++          packed   torch.nn.LSTM on a PackedSequence
+    eager    seqkit's kernel in PyTorch      padded   torch.nn.LSTM on the padded batch, whose padding it computes too
+
+Ragged lengths are uniform in [T/4, T], the first is T; dense ones are all T: there `padded` is nn.LSTM on a plain
+batch, and `packed` is left out. In both directions `padded` reads the padding before the text, so it only takes the
+time of the others and does not give their answer. GFLOP/s count the matrix products of real steps: 2 * N * 4H * (I + H)
+for each direction, three times that to train. Inference runs in eval() under no_grad, where native keeps its packed
+weights. Each pass starts from packed (or padded) input, whose gradient is computed too in training; packing and padding
+are not timed.
+
+The peak is what the cores reach that only multiply-add in registers, in native's instruction set, measured before and
+after each line (the larger counts). It is measured in bursts of 1 ms, which busy processes beside seldom meet.
+
+Two things outside the kernels count. By default malloc gives large buffers back to the system, and each pass takes page
+faults again; `seqkit train` makes it keep them (`--malloc keep`, the default here, for all contenders alike). And GNU
+OpenMP lets threads that wait spin for long, which stalls all when another program has a core; the command line of
+seqkit lets them sleep after 5,000 turns (`--spin 5000`; the default here is OpenMP's own).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
-import time
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+if not __package__:  # started as a file: its folder is on the path, the repository is not
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from seqkit.lstm import StackedLSTM
-from seqkit.sequences import Sequences
+from seqkit.errors import RunError, SeqkitError
+from seqkit.storage import write_json
+from tools.benchmark_report import (
+    Line,
+    Scaling,
+    Shape,
+    as_json,
+    described,
+    lines_table,
+    save_picture,
+    scaling_table,
+    summary,
+    tell,
+)
 
-# B, T, I, H, directions
-SHAPES = [
-    (32, 100, 512, 512, 1),
-    (32, 50, 256, 256, 1),
-    (32, 200, 256, 256, 2),
-    (64, 35, 650, 650, 1),
-    (128, 50, 128, 128, 1),
-    (64, 20, 128, 128, 2),
-    (64, 64, 256, 256, 2),
-    (128, 32, 256, 256, 2),
-    (1, 200, 512, 512, 1),
-]
-CONTENDERS = ("eager", "packed", "padded")
+SHAPES = (
+    Shape(32, 50, 256, 256, 1),
+    Shape(32, 100, 512, 512, 1),
+    Shape(32, 200, 256, 256, 2),
+    Shape(64, 35, 650, 650, 1),
+    Shape(128, 50, 128, 128, 1),
+    Shape(1, 200, 512, 512, 1),
+)
+SPIN = "GOMP_SPINCOUNT"
+CAPTION = (
+    "GFLOP/s on real steps. Of peak: native's share of the multiply-add peak measured beside it. / packed, / padded, "
+    "/ eager: how many times as fast as that one native is."
+)
+# It ends with the tool even when that is killed and can end nothing itself.
+BUSY = """
+import os, sys
+print(flush=True)
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(1_000_000):
+        pass
+"""
 
 
-def parse_shape(text: str) -> tuple[int, int, int, int, int]:
-    """`B,T,I,H` or `B,T,I,Hx2`."""
+# ---- what is asked for ----
+
+
+def parse_shape(text: str) -> Shape:
+    """`B,T,I,H` or `B,T,I,Hx2`. Raises ArgumentTypeError for anything else."""
     sizes, _, directions = text.partition("x")
-    numbers = [int(n) for n in sizes.split(",")]
+    try:
+        numbers = [int(number) for number in sizes.split(",")]
+    except ValueError:
+        numbers = []
     if len(numbers) != 4 or directions not in ("", "1", "2"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not B,T,I,H or B,T,I,Hx2")
-    return numbers[0], numbers[1], numbers[2], numbers[3], int(directions or 1)
+        raise argparse.ArgumentTypeError(f"'{text}' is not B,T,I,H or B,T,I,Hx2, such as 32,100,512,512")
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}': each size must be at least 1")
+    return Shape(numbers[0], numbers[1], numbers[2], numbers[3], int(directions or 1))
 
 
-def machine() -> str:
-    """The processor's name, the threads torch uses and torch's version."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+def at_least(least: int) -> Callable[[str], int]:
+    """A whole number that is not less than `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number, at least {least}; it is '{text}'")
+        return number
+
+    return parse
 
 
-def contenders(shape: tuple[int, int, int, int, int], seed: int) -> tuple[int, dict[str, Callable[[bool], None]]]:
-    """N, and for each contender a function that runs one pass: forward, or with True forward and backward."""
-    rows, longest, inputs, hidden, directions = shape
-    torch.manual_seed(seed)
-    lstm = nn.LSTM(inputs, hidden, bidirectional=directions == 2)
-    lengths = torch.randint(max(1, longest // 4), longest + 1, (rows,))
-    lengths[0] = longest
-    x = Sequences(torch.randn(int(lengths.sum()), inputs), lengths)
-    grad = torch.randn(x.steps, directions * hidden)
-
-    def on_sequences(kernel: str) -> Callable[[bool], None]:
-        model = StackedLSTM.from_torch(lstm, kernel=kernel)
-        data = x.data.clone().requires_grad_()
-        return lambda train: once(lambda: model(x.replace(data))[0].data, grad, [data, *model.parameters()], train)
-
-    padded, padded_grad = (x.replace(t).padded().transpose(0, 1).contiguous() for t in (x.data, grad))  # (T, B, ...)
-    padded.requires_grad_()
-    return x.steps, {
-        "eager": on_sequences("eager"),
-        "packed": on_sequences("torch"),
-        "padded": lambda train: once(lambda: lstm(padded)[0], padded_grad, [padded, *lstm.parameters()], train),
-    }
-
-
-def once(forward: Callable[[], Tensor], grad: Tensor, leaves: list[Tensor], train: bool) -> None:
-    """One pass; gradients are dropped before it, not added up."""
-    if not train:
-        with torch.no_grad():
-            forward()
-        return
-    for leaf in leaves:
-        leaf.grad = None
-    torch.autograd.backward(forward(), grad)
-
-
-def measure(passes: dict[str, Callable[[], None]], repeats: int, seconds: float) -> dict[str, list[float]]:
-    """Times of each pass, interleaved; each sample runs the pass as often as fills 20 ms."""
-    counts = {}
-    for name, run in passes.items():
-        run()
-        start = time.perf_counter()
-        run()
-        counts[name] = max(1, int(0.02 / (time.perf_counter() - start)))
-    times: dict[str, list[float]] = {name: [] for name in passes}
-    started = time.perf_counter()
-    for _ in range(repeats):
-        for name, run in passes.items():
-            start = time.perf_counter()
-            for _ in range(counts[name]):
-                run()
-            times[name].append((time.perf_counter() - start) / counts[name])
-        if time.perf_counter() - started > seconds and len(times[name]) >= 3:
-            break
-    return times
-
-
-def benchmark(shape: tuple[int, int, int, int, int], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One line of the table for training and one for inference, as dictionaries."""
-    _, _, inputs, hidden, directions = shape
-    steps, runs = contenders(shape, options.seed)
-    lines = []
-    for train in (True, False):
-        times = measure(
-            {name: lambda run=run: run(train) for name, run in runs.items()},  # type: ignore[misc]  # noqa: B023
-            options.repeats,
-            options.seconds,
-        )
-        flop = (6 if train else 2) * steps * 4 * hidden * (inputs + hidden) * directions
-        medians = {name: statistics.median(t) for name, t in times.items()}
-        lines.append(
-            {
-                "shape": shape,
-                "steps": steps,
-                "mode": "train" if train else "inference",
-                "ms": {name: 1e3 * m for name, m in medians.items()},
-                "fastest_ms": {name: 1e3 * min(t) for name, t in times.items()},
-                "gflops": {name: flop / m / 1e9 for name, m in medians.items()},
-                "times_packed": {name: medians["packed"] / m for name, m in medians.items()},
-            }
-        )
-    return lines
-
-
-def show(line: dict[str, Any]) -> None:
-    """Print one line of the table."""
-    rows, longest, inputs, hidden, directions = line["shape"]
-    label = f"{rows},{longest},{inputs},{hidden}{'x2' if directions == 2 else ''}"
-    cells = [
-        f"{line['ms'][name]:8.2f} ms {line['gflops'][name]:4.0f} GF/s {line['times_packed'][name]:5.2f}x"
-        for name in CONTENDERS
-    ]
-    print(f"{label:16} {line['mode']:9} {' | '.join(cells)}", flush=True)
-
-
-def main() -> None:
-    """Run the benchmark."""
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; exits with 2 where it is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shapes", nargs="*", type=parse_shape, help="B,T,I,H or B,T,I,Hx2; default: a table")
-    parser.add_argument("--repeats", type=int, default=15, help="samples of each contender (default 15)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="stop sampling a line after so long (default 20)")
-    parser.add_argument("--threads", type=int, help="threads torch may use; default: torch's own choice")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, inputs and lengths (default 0)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write machine and figures to FILE")
-    options = parser.parse_args()
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    print(f"{machine()}; medians of {options.repeats} interleaved samples, float32")
-    print(f"{'B,T,I,H':16} {'':9} " + " | ".join(f"{name:>8} {'x packed':>21}" for name in CONTENDERS))
-    lines = []
-    for shape in options.shapes or SHAPES:
-        for line in benchmark(shape, options):
-            show(line)
-            lines.append(line)
-    if options.json is not None:
-        options.json.write_text(json.dumps({"machine": machine(), "lines": lines}, indent=2) + "\n", encoding="utf-8")
+    add = parser.add_argument
+    add("shapes", nargs="*", type=parse_shape, metavar="B,T,I,H[x2]", help="default: a table of six")
+    add("--lengths", choices=("ragged", "dense", "both"), default="both", help="of the sequences [both]")
+    add("--mode", choices=("train", "inference", "both"), default="both", help="passes to time [both]")
+    add("--repeats", type=at_least(1), default=15, metavar="N", help="samples of each contender [15]")
+    add("--seconds", type=float, default=20.0, help="stop sampling a line after so long; 3 samples at least [20]")
+    add("--threads", type=at_least(1), metavar="N", help="threads to compute on [torch's own choice]")
+    add("--scaling", action="store_true", help="also time native on 1 thread against N, ragged training")
+    add("--busy", type=at_least(0), default=0, metavar="K", help="run K busy processes beside [0]")
+    add("--malloc", choices=("keep", "default"), default="keep", help="what malloc does with freed memory [keep]")
+    add("--spin", type=at_least(0), metavar="N", help=f"{SPIN}, for GNU OpenMP [its own]")
+    add("--seed", type=int, default=0, help="of weights, inputs and lengths [0]")
+    add("--json", type=Path, metavar="FILE", help="write all samples, the machine and the settings to FILE")
+    add("--picture", type=Path, metavar="FILE.png", help="draw the ragged batches' GFLOP/s as bars")
+    add("--force", action="store_true", help="overwrite these files")
+    options = parser.parse_args(arguments)
+    options.shapes = options.shapes or list(SHAPES)
+    if options.picture is not None and options.lengths == "dense":
+        parser.error("--picture shows ragged batches, and --lengths dense leaves them out")
+    return options
+
+
+def check_file(option: str, path: Path, force: bool) -> None:
+    """Say before the timings, not after, that a file cannot be written.
+
+    Raises:
+        SeqkitError: it is there already and `force` is not set, or its folder cannot be written to.
+    """
+    if path.is_dir():
+        raise SeqkitError(f"{option} {path}: this is a folder.", hint="Name a file in it.")
+    if path.exists() and not force:
+        raise SeqkitError(f"{option} {path}: exists already.", hint="Name another file, or add --force to overwrite.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise SeqkitError(
+            f"{option} {path}: the folder {path.parent} cannot be written to: {error.strerror}.",
+            hint="Name a file in a folder that can.",
+        ) from error
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raise SeqkitError for what can be known to fail before anything is timed."""
+    for option, path in (("--json", options.json), ("--picture", options.picture)):
+        if path is not None:
+            check_file(option, path, options.force)
+    if options.picture is not None and options.picture.suffix != ".png":
+        raise SeqkitError(f"--picture {options.picture}: pictures are PNG.", hint="Give it a name that ends in .png.")
+    if options.spin is not None and "torch" in sys.modules:
+        raise SeqkitError(
+            "--spin: torch is loaded already, and reads it only then.", hint="Start the tool as a program of its own."
+        )
+
+
+# ---- the surroundings ----
+
+
+@contextmanager
+def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that compute without end, for the time of the body; they are ended however it ends.
+
+    Raises:
+        SeqkitError: they could not be started, or one ended before the body did.
+    """
+    processes: list[subprocess.Popen[bytes]] = []
+    command = [sys.executable, "-IS", "-c", BUSY, str(os.getpid())]
+    try:
+        for _ in range(count):
+            processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE))
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()  # it computes from now on
+        yield processes
+        if any(process.poll() is not None for process in processes):
+            raise SeqkitError("a busy process ended early, so the load was less than asked for.", hint="Measure again.")
+    except BlockingIOError as error:
+        raise SeqkitError(f"--busy {count}: the system allows no more than {len(processes)} processes.") from error
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.communicate()
+
+
+# ---- the run ----
+
+
+def time_all(options: argparse.Namespace, names: Sequence[str]) -> tuple[list[Line], list[Scaling]]:
+    """All lines, shape by shape, on the threads that torch uses now."""
+    from tools import benchmark_timing as timing
+
+    modes = ("train", "inference") if options.mode == "both" else (options.mode,)
+    both = ("ragged", "dense") if options.lengths == "both" else (options.lengths,)
+    lines: list[Line] = []
+    scalings: list[Scaling] = []
+    count = len(options.shapes) * len(both) * len(modes)
+    for shape in options.shapes:
+        for lengths in both:
+            timed = [name for name in names if lengths == "ragged" or name != "packed"]
+            steps, runs = timing.contenders(shape, lengths, options.seed, timed)
+            for mode in modes:
+                line = timing.time_line(shape, lengths, mode, steps, runs, options.repeats, options.seconds)
+                lines.append(line)
+                rates = ", ".join(f"{name} {(line.rate(name) or 0) / 1e9:.0f}" for name in runs)
+                tell(f"[{len(lines)}/{count}] {shape} {lengths} {mode}: {rates} GFLOP/s")
+        if options.scaling and "native" in names:
+            steps, runs = timing.contenders(shape, "ragged", options.seed, ["native"])
+            scalings.append(timing.time_scaling(shape, steps, runs["native"], options.repeats, options.seconds))
+            tell(f"{shape} ragged train: native is {scalings[-1].speedup():.2f} times as fast as on one thread")
+    return lines, scalings
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and report. Raises SeqkitError for a user's mistake."""
+    check(options)
+    if options.spin is not None:
+        os.environ[SPIN] = str(options.spin)  # torch's OpenMP reads it when it is loaded, which is next
+    import torch
+
+    from tools import benchmark_timing as timing
+
+    malloc = "keep" if options.malloc == "keep" and timing.keep_freed() else "default"
+    names = timing.serving()
+    with timing.threads_restored(), busy(options.busy):
+        torch.set_num_threads(options.threads or torch.get_num_threads())
+        if options.scaling and torch.get_num_threads() == 1:
+            raise SeqkitError("--scaling compares 1 thread with several.", hint="Ask for them, as --threads 2.")
+        found = {
+            **timing.machine(names),
+            "malloc": malloc,
+            "spin": os.environ.get(SPIN),
+            "busy": options.busy,
+            "repeats": options.repeats,
+            "seed": options.seed,
+        }
+        lines, scalings = time_all(options, names)
+    print(f"{described(found)}.\n{CAPTION}\n\n{lines_table(lines)}")
+    if scalings:
+        print(f"\nNative, ragged training, on one thread and on several, GFLOP/s:\n\n{scaling_table(scalings)}")
+    if (means := summary(lines)) is not None:
+        print(f"\n{means}")
+    sys.stdout.flush()
+    try:
+        if options.json is not None:
+            write_json(options.json, {"machine_and_settings": found, **as_json(lines, scalings)})
+        if options.picture is not None:
+            save_picture(lines, options.picture, described(found))
+    except RunError as error:
+        raise SeqkitError(error.message, hint="What was measured stands in the table above.") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 2 a mistake in what was given, 130 interrupted."""
+    options = parse(arguments)
+    try:
+        run(options)
+    except SeqkitError as error:
+        tell(f"benchmark_lstm: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        tell("benchmark_lstm: interrupted; no file was written.")
+        return 130
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seqkit.lstm import LSTMLayer, LSTMState, kernels
-from seqkit.lstm.op import lstm_layer
+from seqkit.lstm.op import lstm_layer, run_layer
 from seqkit.sequences import Sequences
 from tests.lstm.numerics import BEHIND_OP, KERNELS, error
 
@@ -194,3 +194,40 @@ def test_native_refuses_other_numbers_than_float32() -> None:
     data, batch_sizes, weights, h_0, c_0 = arguments([2, 1], 1, torch.float64)
     with pytest.raises(TypeError, match=r"a tensor is torch\.float64"):
         lstm_layer(data, batch_sizes, weights, h_0, c_0, "native", True)
+
+
+@pytest.mark.parametrize("kernel", BEHIND_OP)
+def test_past_the_operator_come_the_same_bits(kernel: str) -> None:
+    data, batch_sizes, weights, h_0, c_0 = arguments([3, 1, 0, 3], 2, torch.float32)
+    results = []
+    for run in (lstm_layer, run_layer):
+        output, h_n, c_n, *_ = run(data, batch_sizes, weights, h_0, c_0, kernel, True)
+        loss = output.square().sum() + h_n.sin().sum() + c_n.cos().sum()
+        results.append([output, h_n, c_n, *torch.autograd.grad(loss, (data, h_0, c_0, *weights))])
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kernel", BEHIND_OP)
+def test_no_second_derivative_of_a_layer(kernel: str) -> None:
+    layer = LSTMLayer(3, 2, kernel=kernel)
+    data = torch.randn(4, 3, requires_grad=True)
+    loss = layer(Sequences(data, [3, 1]))[0].data.square().sum()
+    (grad,) = torch.autograd.grad(loss, data, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_a_mode_that_looks_on_sees_the_operator() -> None:
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    seen = []
+
+    class Looking(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    with Looking(), torch.no_grad():  # type: ignore[no-untyped-call]
+        LSTMLayer(3, 2, kernel="eager")(Sequences(torch.randn(4, 3), [3, 1]))
+    assert any("seqkit.lstm_layer" in name for name in seen)
