@@ -49,6 +49,7 @@ from tools.benchmark_report import (
     Shape,
     as_json,
     described,
+    headline,
     lines_table,
     save_picture,
     scaling_table,
@@ -261,7 +262,7 @@ def run(options: argparse.Namespace) -> None:
         if options.json is not None:
             write_json(options.json, {"machine_and_settings": found, **as_json(lines, scalings)})
         if options.picture is not None:
-            save_picture(lines, options.picture, described(found))
+            save_picture(lines, options.picture, headline(found))
     except RunError as error:
         raise SeqkitError(error.message, hint="What was measured stands in the table above.") from error
 

@@ -113,14 +113,17 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def headline(found: Mapping[str, Any]) -> str:
+    """The machine and the libraries."""
+    native = "not there" if found["native"] is None else found["native"]["instruction_set"]
+    threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)} on {found['cores']} cores"
+    return f"{found['cpu']}, {threads}, torch {found['torch']}, native {native}"
+
+
 def described(found: Mapping[str, Any]) -> str:
     """The machine and the settings in one line."""
-    native = "not there" if found["native"] is None else found["native"]["instruction_set"]
     parts = [
-        found["cpu"],
-        f"{found['threads']} thread{'s' * (found['threads'] > 1)} on {found['cores']} cores",
-        f"torch {found['torch']}",
-        f"native {native}",
+        headline(found),
         "malloc keeps freed memory" if found["malloc"] == "keep" else "malloc as it is",
         f"GOMP_SPINCOUNT {found['spin'] or 'not set'}",
         f"{found['busy']} busy processes beside",

@@ -215,7 +215,7 @@ def test_no_second_derivative_of_a_layer(kernel: str) -> None:
     loss = layer(Sequences(data, [3, 1]))[0].data.square().sum()
     (grad,) = torch.autograd.grad(loss, data, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
+        grad.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def test_a_mode_that_looks_on_sees_the_operator() -> None:
