@@ -12,8 +12,8 @@ Four ways to read the same sequences, timed in turn, sample by sample, so that a
     eager    seqkit's kernel in PyTorch      padded   torch.nn.LSTM on the padded batch, whose padding it computes too
 
 Ragged lengths are uniform in [T/4, T], the first is T; dense ones are all T: there `padded` is nn.LSTM on a plain
-batch, and `packed` is left out. In both directions `padded` reads the padding before the text, so it only takes the
-time of the others and does not give their answer. GFLOP/s count the matrix products of real steps: 2 * N * 4H * (I + H)
+batch, and `packed` is left out. In both directions `padded` reads from the end of the padding, so its answer is not
+that of the others; its time is what counts here. GFLOP/s count the matrix products of real steps: 2 * N * 4H * (I + H)
 for each direction, three times that to train. Inference runs in eval() under no_grad, where native keeps its packed
 weights. Each pass starts from packed (or padded) input, whose gradient is computed too in training; packing and padding
 are not timed.
@@ -112,6 +112,17 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
+def parse_seconds(text: str) -> float:
+    """A number of seconds, 0 or more. Raises ArgumentTypeError for anything else."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds; it is '{text}'")
+    return seconds
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; exits with 2 where it is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,7 +131,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--lengths", choices=("ragged", "dense", "both"), default="both", help="of the sequences [both]")
     add("--mode", choices=("train", "inference", "both"), default="both", help="passes to time [both]")
     add("--repeats", type=at_least(1), default=15, metavar="N", help="samples of each contender [15]")
-    add("--seconds", type=float, default=20.0, help="stop sampling a line after so long; 3 samples at least [20]")
+    add(
+        "--seconds",
+        type=parse_seconds,
+        default=20.0,
+        metavar="S",
+        help="stop sampling a line after so long; 3 samples at least [20]",
+    )
     add("--threads", type=at_least(1), metavar="N", help="threads to compute on [torch's own choice]")
     add("--scaling", action="store_true", help="also time native on 1 thread against N, ragged training")
     add("--busy", type=at_least(0), default=0, metavar="K", help="run K busy processes beside [0]")
@@ -159,11 +176,13 @@ def check_file(option: str, path: Path, force: bool) -> None:
 
 def check(options: argparse.Namespace) -> None:
     """Raise SeqkitError for what can be known to fail before anything is timed."""
+    if options.picture is not None and options.picture.suffix != ".png":
+        raise SeqkitError(f"--picture {options.picture}: pictures are PNG.", hint="Give it a name that ends in .png.")
+    if options.picture is not None and options.picture == options.json:
+        raise SeqkitError(f"--json and --picture both name {options.json}.", hint="Give each a file of its own.")
     for option, path in (("--json", options.json), ("--picture", options.picture)):
         if path is not None:
             check_file(option, path, options.force)
-    if options.picture is not None and options.picture.suffix != ".png":
-        raise SeqkitError(f"--picture {options.picture}: pictures are PNG.", hint="Give it a name that ends in .png.")
     if options.spin is not None and "torch" in sys.modules:
         raise SeqkitError(
             "--spin: torch is loaded already, and reads it only then.", hint="Start the tool as a program of its own."
@@ -184,7 +203,10 @@ def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     command = [sys.executable, "-IS", "-c", BUSY, str(os.getpid())]
     try:
         for _ in range(count):
-            processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE))
+            # In a session of their own: an interrupt from the keyboard is the tool's to answer.
+            processes.append(
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+            )
         for process in processes:
             assert process.stdout is not None
             process.stdout.readline()  # it computes from now on
@@ -249,6 +271,7 @@ def run(options: argparse.Namespace) -> None:
             "spin": os.environ.get(SPIN),
             "busy": options.busy,
             "repeats": options.repeats,
+            "seconds": options.seconds,
             "seed": options.seed,
         }
         lines, scalings = time_all(options, names)

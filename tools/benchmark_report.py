@@ -114,10 +114,16 @@ def tell(text: str) -> None:
 
 
 def headline(found: Mapping[str, Any]) -> str:
-    """The machine and the libraries."""
+    """The machine, the libraries and the load beside."""
     native = "not there" if found["native"] is None else found["native"]["instruction_set"]
-    threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)} on {found['cores']} cores"
-    return f"{found['cpu']}, {threads}, torch {found['torch']}, native {native}"
+    parts = [
+        found["cpu"],
+        f"{found['threads']} thread{'s' * (found['threads'] > 1)} on {found['cores']} cores",
+        f"torch {found['torch']}",
+        f"native {native}",
+        f"{found['busy'] or 'no'} busy process{'es' * (found['busy'] != 1)} beside",
+    ]
+    return ", ".join(parts)
 
 
 def described(found: Mapping[str, Any]) -> str:
@@ -126,7 +132,6 @@ def described(found: Mapping[str, Any]) -> str:
         headline(found),
         "malloc keeps freed memory" if found["malloc"] == "keep" else "malloc as it is",
         f"GOMP_SPINCOUNT {found['spin'] or 'not set'}",
-        f"{found['busy']} busy processes beside",
         f"float32, medians of up to {found['repeats']} samples",
     ]
     return ", ".join(parts)
@@ -234,7 +239,8 @@ def _line_as_json(line: Line) -> dict[str, Any]:
 def save_picture(lines: Sequence[Line], path: Path, title: str) -> Path:
     """Draw GFLOP/s on ragged batches by shape as a PNG, a panel for each mode there is; the peak is a dashed line."""
     panels = {mode: chosen for mode in ("train", "inference") if (chosen := _chosen(lines, mode))}
-    figure, axes = new_figure(10, 3.6 * len(panels), rows=len(panels))
+    most = max(map(len, panels.values()))
+    figure, axes = new_figure(max(6.5, 1.7 * most), 3.6 * len(panels), rows=len(panels))
     for axis, (mode, chosen) in zip(axes[:, 0], panels.items(), strict=True):
         names = [name for name in CONTENDERS if any(name in line.seconds for line in chosen)]
         width = 0.8 / len(names)
