@@ -12,6 +12,10 @@ not timed.
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # as the command line of seqkit does, before torch is loaded
+
 import argparse
 import json
 import sys
