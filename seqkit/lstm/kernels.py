@@ -74,6 +74,7 @@ def available(name: str) -> str | None:
 
     Raises:
         ValueError: no kernel has that name.
+        ConfigError: SEQKIT_INSTRUCTION_SET asks for a part of native that cannot serve here.
     """
     if name not in NAMES:
         raise ValueError(f"there is no kernel '{name}'; there are auto, {', '.join(NAMES)}.")
@@ -94,6 +95,7 @@ def choose(name: str, device: torch.device, dtype: torch.dtype) -> str:
         TypeError: dtype is neither float32 nor float64.
         ValueError: no kernel has that name.
         KernelError: the one asked for cannot serve here.
+        ConfigError: SEQKIT_INSTRUCTION_SET asks for a part of native that cannot serve here, with "auto" too.
     """
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"the LSTM runs in float32 or float64, not in {dtype}; under autocast it casts to float32.")

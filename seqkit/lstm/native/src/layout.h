@@ -27,6 +27,7 @@
 
 namespace seqkit {
 
+// At 512 units 96 tokens make backward a tenth slower (sums pass through the cache more often), 384 change nothing.
 constexpr int64_t CHUNK = 192;
 constexpr int64_t PANEL = 4 * V, STRIP = NV * V, STRIPS = PANEL / STRIP;
 
