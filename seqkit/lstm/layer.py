@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from seqkit.lstm import eager, kernels, torch_kernel
 from seqkit.lstm.init import initialise
-from seqkit.lstm.op import run_layer
+from seqkit.lstm.op import observed, run_layer
 from seqkit.lstm.packed import PackedWeights
 from seqkit.lstm.state import LSTMState
 from seqkit.sequences import Sequences
@@ -217,7 +217,7 @@ class LSTMLayer(RecurrentLayer):
             output, h_n, c_n = torch_kernel.lstm_layer(data, batch_sizes, weights, h_0, c_0)
         else:
             save = torch.is_grad_enabled() and any(t.requires_grad for t in (data, h_0, c_0, *weights))
-            keeps = kernel == "native" and not (save or self.training or torch.compiler.is_compiling())
+            keeps = kernel == "native" and not (save or self.training or observed((data, *weights)))
             packed = self._packed.of([w.detach().contiguous() for w in weights]) if keeps else None
             output, h_n, c_n = run_layer(data, batch_sizes, weights, h_0, c_0, kernel, save, packed)
         return output, LSTMState(h_n, c_n)

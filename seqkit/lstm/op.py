@@ -248,6 +248,15 @@ class _Layer(torch.autograd.Function):
         return grad_data if data_needs_grad else None, None, grad_h_0, grad_c_0, None, *grad_weights
 
 
+def observed(tensors: Sequence[Tensor]) -> bool:
+    """Whether something looks on that must see operators and may hold no data: compilation, a mode, a subclass."""
+    return (
+        torch.compiler.is_compiling()
+        or _get_current_dispatch_mode() is not None
+        or any(type(tensor) not in (Tensor, nn.Parameter) for tensor in tensors)
+    )
+
+
 def run_layer(
     data: Tensor,
     batch_sizes: Tensor,
@@ -264,13 +273,7 @@ def run_layer(
     them at 32 rows of 50 steps with 256 units. It is taken where something looks on: compilation and export, autocast,
     a mode or a subclass of tensors. Else the same functions are called by a plain autograd function.
     """
-    tensors = (data, h_0, c_0, *weights)
-    if (
-        torch.compiler.is_compiling()
-        or torch.is_autocast_enabled(data.device.type)
-        or _get_current_dispatch_mode() is not None
-        or any(type(tensor) not in (Tensor, nn.Parameter) for tensor in tensors)
-    ):
+    if observed((data, h_0, c_0, *weights)) or torch.is_autocast_enabled(data.device.type):
         return lstm_layer(data, batch_sizes, weights, h_0, c_0, kernel, save, packed)[:3]  # type: ignore[no-any-return]
     if save:
         return _Layer.apply(data, batch_sizes, h_0, c_0, kernel, *weights)  # type: ignore[no-any-return]

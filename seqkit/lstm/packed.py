@@ -2,7 +2,7 @@
 
 What was packed is served only while the weights still have the bits that it was made from. Neither a tensor's version
 nor its address tells that: fused optimizers and writes through `.data` change neither. So each use reads the weights
-once and compares a 64-bit fingerprint of them, which takes a fifth to a half of the time of packing.
+once and compares a 64-bit fingerprint of them, which takes about half of the time of packing.
 """
 
 from __future__ import annotations

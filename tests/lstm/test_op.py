@@ -231,3 +231,15 @@ def test_a_mode_that_looks_on_sees_the_operator() -> None:
     with Looking(), torch.no_grad():  # type: ignore[no-untyped-call]
         LSTMLayer(3, 2, kernel="eager")(Sequences(torch.randn(4, 3), [3, 1]))
     assert any("seqkit.lstm_layer" in name for name in seen)
+
+
+@pytest.mark.parametrize("kernel", BEHIND_OP)
+def test_tensors_without_data_pass(kernel: str) -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    data, batch_sizes, weights, h_0, c_0 = arguments([3, 1], 1, torch.float32)
+    with FakeTensorMode() as mode, torch.no_grad():
+        data, h_0, c_0, *weights = (mode.from_tensor(t) for t in (data, h_0, c_0, *weights))
+        output, h_n, _ = run_layer(data, mode.from_tensor(batch_sizes), weights, h_0, c_0, kernel, False)
+    assert output.shape == (4, 2)
+    assert h_n.shape == (1, 2, 2)

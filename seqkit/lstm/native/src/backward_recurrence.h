@@ -6,8 +6,8 @@
 //
 // W_hh^T da' sums over all gates, of which a thread has those of its panels. Each member of a group multiplies its own
 // ones and leaves the partial sums, H numbers a row, to the others: a quarter of what it would have to read of their
-// da' (4H numbers a row), and da' comes hot from its own cache. tanh(C_t) is computed again: to save and
-// read it would take more time.
+// da' (4H numbers a row), and da' comes hot from its own cache. tanh(C_t) is computed again, so that it need not be
+// kept.
 #pragma once
 
 #include "activations.h"

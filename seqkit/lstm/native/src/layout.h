@@ -144,8 +144,7 @@ struct Plan {
     int64_t team_threads() const { return groups * members; }
 };
 
-// Estimated cycles of one step of the recurrence with this plan. The constants are those of a Zen 5 core; what they
-// decide is not sensitive to them.
+// Estimated cycles of one step of the recurrence with this plan. The constants are rough ones, for a Zen 5 core.
 inline double step_cost(const Problem& p, const Plan& plan) {
     const double second_level = 512 * 1024;  // bytes of weights that stay in a core's own cache
     const double rows = std::max(1.0, double(p.steps) / double(std::max<int64_t>(1, p.time)) / double(plan.groups));
