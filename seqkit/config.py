@@ -188,6 +188,8 @@ def _parse(config_type: type[Config], values: dict[str, Any], default: Any = Non
         nested = _config_type_of(field.annotation)
         if nested is not None and isinstance(value, dict):
             parsed[key] = _parse(nested, value, parsed.get(key, field.default))
+        elif value is None and "none" in typing.get_args(field.annotation):
+            parsed[key] = "none"  # which an override reads as null, and which is a choice here
         elif isinstance(value, str) and not _accepts(field.annotation, str):
             parsed[key] = _parse_text(field.annotation, value)
         else:

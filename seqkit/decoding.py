@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -17,6 +17,7 @@ import numpy as np
 
 from seqkit.config import resolve
 from seqkit.data.items import Items, Unusable
+from seqkit.data.readers import read_lines
 from seqkit.errors import ConfigError, InputError, RunError
 from seqkit.evaluation import predict
 from seqkit.recipe import Answer, DecodeConfig, Recipe
@@ -42,6 +43,8 @@ class Input:
     """Why it cannot be read, where it cannot."""
     blank_too: bool = False
     """Whether it is answered even where there is nothing in it; a blank line is not."""
+    paired: str | None = None
+    """The line that goes with it, where decoding was given a file of such lines."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,30 @@ def _lines(file: BinaryIO, name: str) -> Iterator[Input]:
             yield Input(raw.decode("utf-8", "replace").rstrip("\r\n"), place, problem)
 
 
+def _paired(inputs: Iterable[Input], path: Path) -> Iterator[Input]:
+    """Each input with its line of a file. Raises DataError for the file, and InputError where it has lines left over.
+
+    An input without a line has a problem, and the others go on: how many there will be is not known before.
+    """
+    lines = [text for _, text in read_lines(path)]
+    return _with_lines(inputs, lines, path)
+
+
+def _with_lines(inputs: Iterable[Input], lines: Sequence[str], path: Path) -> Iterator[Input]:
+    number = 0
+    for number, entry in enumerate(inputs, 1):
+        if number <= len(lines):
+            yield replace(entry, paired=lines[number - 1])
+        else:
+            problem = f"{entry.place}: input {number} has no line in {path}, which has {len(lines)}."
+            yield replace(entry, problem=entry.problem or problem)
+    if number < len(lines):
+        raise InputError(
+            f"{path} has {len(lines)} lines, and the inputs are {number}.",
+            hint="Give one line for each input, in order.",
+        )
+
+
 class Decoder:
     """A trained run, or an ensemble of runs, ready to answer. `seqkit.load` makes one."""
 
@@ -164,10 +191,15 @@ class Decoder:
         return resolve(self.recipe.options_type, options, source="option")
 
     def inputs(self, arguments: Sequence[str], options: DecodeConfig) -> Iterator[Input]:
-        """The inputs that arguments name (see `expand`), or the one that an option is.
+        """The inputs that arguments name (see `expand`), or the one that an option is, with what is paired with them.
 
-        Raises InputError where both are given.
+        Raises InputError where both are given, or where the file to pair them with cannot be read.
         """
+        found, option = self._unpaired(arguments, options), self.recipe.paired_option
+        path: Path | None = getattr(options, option) if option is not None else None
+        return found if path is None else _paired(found, path)
+
+    def _unpaired(self, arguments: Sequence[str], options: DecodeConfig) -> Iterator[Input]:
         name = self.recipe.input_option
         text: str | None = getattr(options, name) if name is not None else None
         if text is None:
@@ -195,7 +227,7 @@ class Decoder:
             if entry.problem is not None or not (source.strip() or entry.blank_too):
                 continue
             try:
-                values.append(self.recipe.decoded_item(entry.source, options))
+                values.append(self.recipe.decoded_item(entry.source, options, entry.paired))
             except (InputError, Unusable) as problem:
                 decoded[-1] = Decoded(source, problem=f"{entry.place}: {problem}")
                 continue
@@ -280,5 +312,8 @@ def _device(name: str) -> torch.device:
 
 
 def _same_frontend(one: Path, other: Path) -> bool:
-    contents = [{file.name: file.read_bytes() for file in sorted(folder.iterdir())} for folder in (one, other)]
+    contents = [
+        {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        for folder in (one, other)
+    ]
     return contents[0] == contents[1]

@@ -123,9 +123,11 @@ def inference(models: Sequence[nn.Module]) -> Iterator[None]:
             model.train(mode)
 
 
-def result_record(run: str, split: str, evaluation: Evaluation, seconds: float) -> Mapping[str, Any]:
-    """The object that `seqkit eval --json` prints and results.json keeps."""
-    return {
+def result_record(
+    run: str, split: str, evaluation: Evaluation, seconds: float, signatures: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The object that `seqkit eval --json` prints and results.json keeps; `signatures` as the recipe has them."""
+    record = {
         "run": run,
         "split": split,
         "examples": len(evaluation.statistics),
@@ -133,3 +135,4 @@ def result_record(run: str, split: str, evaluation: Evaluation, seconds: float) 
         "interval": {name: list(bounds) for name, bounds in evaluation.intervals().items()},
         "seconds": round(seconds, 3),
     }
+    return {**record, "signatures": dict(signatures)} if signatures else record

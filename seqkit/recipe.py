@@ -126,6 +126,11 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     """An input to try decoding with, as it is typed."""
     input_option: ClassVar[str | None] = None
     """The decoding option whose text is itself the input, blank or not (`--prompt TEXT`), where there is one."""
+    paired_option: ClassVar[str | None] = None
+    """The decoding option that names a file with a line for each input (`--target FILE`), where there is one: the line
+    stands in `decoded_item`'s `paired`."""
+    evaluated_options: ClassVar[frozenset[str]] = frozenset()
+    """The decoding options that change an evaluation too, and that `seqkit eval` therefore takes (`beam_size`)."""
     suffixes: ClassVar[tuple[str, ...]] = (".txt",)
     """The files that decoding takes out of a folder."""
     caching: ClassVar[Caching | None] = None
@@ -241,9 +246,20 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     def example(self, source: str | Path) -> Mapping[str, Any]:
         """An example to decode from a line of text (`reads = "lines"`) or a file's path. Raises InputError."""
 
-    def decoded_item(self, source: str | Path, options: DecodeConfig) -> Item:
-        """What decoding makes of a line or a file; overridden where the options matter. Raises InputError, Unusable."""
+    def decoded_item(self, source: str | Path, options: DecodeConfig, paired: str | None = None) -> Item:
+        """What decoding makes of a line or a file; overridden where the options, or a line paired with it, matter.
+
+        Raises InputError, Unusable.
+        """
         return self.prepare(self.example(source))
+
+    def quick_options(self) -> DecodeConfig | None:
+        """What evaluations between the epochs of a training predict with, where the whole search would be slow."""
+        return None
+
+    def signatures(self) -> Mapping[str, str]:
+        """How metrics were computed, in the words of the library that did: what makes figures comparable."""
+        return {}
 
     def calibrate(self, model: nn.Module, items: Mapping[str, Items]) -> None:
         """Fit what is chosen after training (a threshold, a temperature) into `self.calibration`."""

@@ -330,7 +330,7 @@ class Language(Recipe[LanguageConfig]):
         """A prompt, or a line to score."""
         return {"text": str(source)}
 
-    def decoded_item(self, source: str | Path, options: DecodeConfig) -> Item:
+    def decoded_item(self, source: str | Path, options: DecodeConfig, paired: str | None = None) -> Item:
         """A line to score, or a prompt: it may hold unknown words, of which is warned, but no unknown characters."""
         assert isinstance(options, LanguageDecode)
         unknown = [] if options.score else self.continuation.unknown(str(source))
@@ -340,7 +340,7 @@ class Language(Recipe[LanguageConfig]):
             if self.frontend.config.kind == "char":
                 raise InputError(f"the vocabulary does not hold {named}.", hint="Write the prompt without.")
             warn(f"a prompt has words that the vocabulary does not hold, read as <unk>: {named}.", stacklevel=2)
-        return super().decoded_item(source, options)
+        return super().decoded_item(source, options, paired)
 
     def answer(self, prediction: Score | Sequence[Mapping[str, Any]], options: DecodeConfig) -> Answer:
         """The figures of a text before it, separated by tabs; or what was written, all samples."""

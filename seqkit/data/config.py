@@ -24,7 +24,8 @@ class HubConfig(Config):
     splits: dict[SplitName, str] = pydantic.Field(default_factory=dict)
     """Our part -> the hub's part, e.g. {train: train, test: validation}; empty takes the parts of the same names."""
     columns: dict[str, str] = pydantic.Field(default_factory=dict)
-    """The recipe's column -> the hub's column, where the hub's name is not the one in the files."""
+    """The recipe's column -> the hub's column, where the hub's name is not the one in the files. A column within
+    another goes by both names (a.b); one within `translation`, such as a language, by its own too."""
     labels: Literal["names", "numbers"] = "names"
     """How the hub's class labels are written: by their names (positive) or by their numbers (1)."""
 
@@ -37,7 +38,8 @@ class DataConfig(Config):
     path: str | None = None
     """A folder that holds the files named below, or one file of your own examples (the parts are cut from it)."""
     train: str | None = None
-    """File of the training part: below `path` or SEQKIT_DATA, or from the working directory, or absolute."""
+    """File of the training part: below `path` or SEQKIT_DATA, or from the working directory, or absolute. As with every
+    file here, a name with {lang} is a text file for each column (train.{lang}.gz: train.en.gz, train.de.gz)."""
     validation: str | None = None
     """File of the part by which training chooses; null cuts it from the training part."""
     test: str | None = None
@@ -45,7 +47,7 @@ class DataConfig(Config):
     hub: HubConfig | None = None
     """Where the data set stands on the Hugging Face hub."""
     format: FileFormat = "auto"
-    """Format of the files; auto goes by the name's ending (.csv, .tsv, .jsonl, each plain or .gz)."""
+    """Format of the files; auto goes by the name's ending (.csv, .tsv, .jsonl, .txt, each plain or .gz)."""
     validation_fraction: float = pydantic.Field(default=0.1, ge=0, lt=1)
     """Share of the training part that becomes the validation part where there is none; 0 for no such part."""
     test_fraction: float = pydantic.Field(default=0.1, ge=0, lt=1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqkit.data.config import DataConfig
+from seqkit.data.templates import is_there
 from seqkit.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -21,7 +22,7 @@ def find_files(config: DataConfig) -> dict[str, Path] | None:
         return _below_path(Path(config.path).expanduser(), config)
     if config.train is not None:
         for root in roots():
-            if (root / config.train).is_file():
+            if is_there(root / config.train):
                 return _named_files(config, [root])
     return None
 
@@ -43,10 +44,10 @@ def where_looked(config: DataConfig) -> str:
 
 def _below_path(path: Path, config: DataConfig) -> dict[str, Path]:
     """`data.path`: a folder with the files that the configuration names, or one file, which is the training part."""
+    if is_there(path):
+        return {"train": path} | _named_files(config, [path.parent, Path()], skip="train")
     if not path.exists():
         raise DataError(f"data.path={path} does not exist (looked from {Path.cwd()}).", hint="Check the spelling.")
-    if path.is_file():
-        return {"train": path} | _named_files(config, [path.parent, Path()], skip="train")
     if config.train is None:
         hint = "Give the training file itself, data.path=FILE, or name it: data.train=FILE."
         raise DataError(f"data.path={path} is a folder, and the configuration names no training file.", hint=hint)
@@ -60,7 +61,7 @@ def _named_files(config: DataConfig, roots: Sequence[Path], skip: str = "") -> d
         file = getattr(config, name)
         if file is None or name == skip:
             continue
-        path = next((root / file for root in roots if (root / file).is_file()), None)
+        path = next((root / file for root in roots if is_there(root / file)), None)
         if path is None:
             looked = " and ".join(str(root.absolute()) for root in roots)
             hint = f"Put it there, or set data.{name}=null to cut that part from the training part."

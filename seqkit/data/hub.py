@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from seqkit.data.config import HubConfig
+from seqkit.data.nested import column_names, locate
 from seqkit.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -82,30 +83,48 @@ def _part(
     may_be_empty: Collection[str],
 ) -> HubPart:
     origin = f"the hub's {config.name}, part {name}"
-    there = data.column_names
+    tree = _tree(data)
     values: dict[str, list[str]] = {}
     for ours, theirs in columns.items():
         column = config.columns.get(ours, theirs)
-        if column not in there:
+        steps = locate(tree, column)
+        if steps is None:
+            there = list(column_names(tree))
             clause = nearest(column, there)
             hint = f"Columns there: {', '.join(there)}. " + (f"{clause} " if clause.startswith("Did") else "")
             raise DataError(
                 f"There is no column '{column}' in {origin}.", hint=f"{hint}Set data.hub.columns={{{ours}: NAME}}."
             )
-        values[ours] = _texts(data, column, config, origin)
+        values[ours] = _texts(data, steps, config, origin)
     keep, left_out = _usable({ours: cells for ours, cells in values.items() if ours not in may_be_empty}, len(data))
     values["place"] = [f"{config.name}/{name}:{row}" for row in range(1, len(data) + 1)]
-    if group is not None and group in there:
-        values["group"] = _texts(data, group, config, origin)
+    grouped = None if group is None else locate(tree, group)
+    if grouped is not None:
+        values["group"] = _texts(data, grouped, config, origin)
     elif group is not None:
         origin += f" (which has no column '{group}', so examples of one {group} can stand in two parts)"
     return HubPart({ours: [column[row] for row in keep] for ours, column in values.items()}, left_out, origin)
 
 
-def _texts(data: datasets.Dataset, column: str, config: HubConfig, origin: str) -> list[str]:
-    """One column as texts; what stands for "nothing" (null, a class label of -1) becomes an empty one."""
+def _tree(data: datasets.Dataset) -> dict[str, Any]:
+    """The columns and, where one holds others, as translations do, those within it."""
     import datasets
 
+    return {
+        name: dict.fromkeys(feature.languages, datasets.Value("string"))
+        if isinstance(feature, datasets.Translation)
+        else feature
+        for name, feature in data.features.items()
+    }
+
+
+def _texts(data: datasets.Dataset, steps: tuple[str, ...], config: HubConfig, origin: str) -> list[str]:
+    """The column to which `steps` lead, as texts; "nothing" (null, a class label of -1) becomes an empty one."""
+    import datasets
+
+    column = ".".join(steps)
+    if len(steps) > 1:
+        data = data.select_columns([steps[0]]).flatten()  # its columns have dotted names
     feature = data.features[column]
     if isinstance(feature, datasets.ClassLabel):
         known: Sequence[str] = (
@@ -113,7 +132,10 @@ def _texts(data: datasets.Dataset, column: str, config: HubConfig, origin: str) 
         )
         return ["" if value is None or value < 0 else known[value] for value in data[column]]
     if not isinstance(feature, datasets.Value):
-        hint = "Choose a column of texts, numbers or class labels."
+        inner = list(column_names(_tree(data.select_columns([column]))))
+        hint = "Choose a column of texts, numbers or class labels" + (
+            f": {', '.join(inner)}." if inner != [column] else "."
+        )
         raise DataError(f"The column '{column}' of {origin} holds neither texts nor numbers.", hint=hint)
     write: Callable[[Any], str] = str if feature.dtype in ("string", "large_string") else _as_json
     return ["" if value is None else write(value) for value in data[column]]

@@ -1,5 +1,7 @@
 """CSV, TSV, JSON-lines and plain text files, plain or gzip, to columns of text with each row's place ("file:line").
 
+Parallel texts are a text file for each column, under one name with `{lang}` in it (`seqkit.data.templates`).
+
 A file that breaks its format is an error that names the file and line; a row that merely has nothing in a column that
 is needed is left out and counted. Only the columns that are asked for are kept.
 """
@@ -14,9 +16,12 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
+from seqkit.data.nested import column_names, locate, value_at
+from seqkit.data.templates import LANG, is_template, version, versions
 from seqkit.errors import DataError, nearest
 
 FileFormat = Literal["auto", "csv", "tsv", "jsonl", "txt"]
@@ -44,8 +49,9 @@ def read_table(
 ) -> Table:
     """Read `columns` and `optional` ones of a file; a row with nothing in one of `columns` is left out and counted.
 
-    A JSON value that is not a text becomes one as JSON writes it (1, 0.5, true). Raises DataError with file and line
-    for a file that is empty or damaged, that is not UTF-8, or that lacks a column.
+    A path with `{lang}` is a text file for each column. Of JSON lines a column can stand in an object within the row:
+    "a.b", or a key of "translation". A JSON value that is not a text becomes one as JSON writes it (1, 0.5, true).
+    Raises DataError with file and line for a file that is empty or damaged, that is not UTF-8, or that lacks a column.
     """
     kind = file_format(path, format)
     wanted = list(dict.fromkeys([*columns, *optional]))
@@ -54,6 +60,8 @@ def read_table(
     left_out: Counter[str] = Counter()
     if kind == "jsonl":
         rows = _json_rows(path, wanted)
+    elif is_template(path):
+        rows = _parallel_rows(path, wanted)
     elif kind == "txt":
         rows = _text_rows(path, wanted)
     else:
@@ -74,11 +82,19 @@ def read_table(
 
 
 def file_format(path: Path, format: FileFormat = "auto") -> FileFormat:
-    """The format of a file, from its name where `format` is "auto". Raises DataError if the name does not tell."""
-    if format != "auto":
-        return format
+    """The format of a file, from its name where `format` is "auto". Raises DataError if the name does not tell.
+
+    Files named by a template hold lines, whatever their ending; one that says otherwise is an error.
+    """
     name = path.name.lower().removesuffix(".gz")
-    found = _ENDINGS.get(Path(name).suffix)
+    found = _ENDINGS.get(Path(name).suffix) if format == "auto" else format
+    if is_template(path):
+        if found not in (None, "txt"):
+            raise DataError(
+                f"{path}: a file for each column holds a text a line, and a {found} file has its columns in itself.",
+                hint=f"Name one file, without {LANG}; or set data.format=txt, to take each line as it stands.",
+            )
+        return "txt"
     if found is None:
         raise DataError(
             f"{path}: the name does not tell the format (it ends in none of {', '.join(_ENDINGS)}, each plain or .gz).",
@@ -118,10 +134,36 @@ def _text_rows(path: Path, wanted: Sequence[str]) -> Iterator[Record]:
     if len(wanted) > 1:
         raise DataError(
             f"{path}: a text file holds a text a line, and no column '{wanted[1]}'.",
-            hint="Give a CSV, TSV or JSON-lines file.",
+            hint=f"Give a CSV, TSV or JSON-lines file; or a text file for each column, named with {LANG} in place of "
+            f"the column's name, e.g. {path.name.split('.')[0]}.{LANG}.",
         )
     for line, text in read_lines(path):
         yield line, [text]
+
+
+def _parallel_rows(template: Path, wanted: Sequence[str]) -> Iterator[Record]:
+    """Line n of each column's file. Raises DataError for a file that is missing, and where one has more lines."""
+    paths = [version(template, name) for name in wanted]
+    for path, name in zip(paths, wanted, strict=True):
+        if not path.is_file():
+            there = ", ".join(found.name if found.parent == path.parent else str(found) for found in versions(template))
+            raise DataError(
+                f"{path}: there is no such file (column '{name}' of {template.name}).",
+                hint=f"There: {there}." if there else f"{LANG} stands for the column's name; no file there fits.",
+            )
+    counts = [0] * len(paths)
+    for row in zip_longest(*(read_lines(path) for path in paths)):
+        counts = [count + (cell is not None) for count, cell in zip(counts, row, strict=True)]
+        if None not in row:
+            yield counts[0], [text for _, text in row]
+    if not any(counts):
+        raise DataError(f"{paths[0]}: the file is empty.", hint="It needs a text a line.")
+    for path, count in zip(paths, counts, strict=True):
+        if count != counts[0]:
+            raise DataError(
+                f"{paths[0]} has {_count(counts[0], 'line')}, but {path} has {count}.",
+                hint="Line n of one belongs to line n of the other, so both need as many.",
+            )
 
 
 def _delimited_rows(path: Path, wanted: Sequence[str], kind: FileFormat) -> Iterator[Record]:
@@ -209,16 +251,21 @@ def _json_rows(path: Path, wanted: Sequence[str]) -> Iterator[Record]:
 
 
 def _json_text(path: Path, line: int, row: dict[str, Any], name: str) -> str:
-    if name not in row:
-        hint = f"Keys there: {', '.join(row)}. {_suggestion(name, list(row))}"
+    steps = locate(row, name)
+    if steps is None:
+        there = list(column_names(row))
+        hint = f"Keys there: {', '.join(there)}. {_suggestion(name, there)}"
         raise DataError(f"{path}:{line}: there is no key '{name}'.", hint=hint)
-    value = row[name]
+    value = value_at(row, steps)
     if value is None:
         return ""
     if isinstance(value, str):
         return value
     if isinstance(value, (dict, list)):
-        raise DataError(f"{path}:{line}: '{name}' holds {_kind(value)}.", hint="Give a text or a number.")
+        inner = (
+            f" Keys in it: {', '.join(column_names(value, f'{name}.'))}." if isinstance(value, dict) and value else ""
+        )
+        raise DataError(f"{path}:{line}: '{name}' holds {_kind(value)}.", hint=f"Give a text or a number.{inner}")
     return json.dumps(value)
 
 

@@ -16,6 +16,7 @@ from seqkit.data.config import DataConfig
 from seqkit.data.cutting import cut, cut_tail, hold_out
 from seqkit.data.files import SPLITS, find_files, roots, where_looked
 from seqkit.data.readers import read_table
+from seqkit.data.templates import is_template, is_there
 from seqkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def find_file(config: DataConfig, key: str) -> Path:
     places = roots() if given is None else [given if given.is_dir() else given.parent, Path()]
     name: str = getattr(config, key)
     for root in places:
-        if (root / name).is_file():
+        if is_there(root / name):
             return root / name
     looked = " and ".join(str(root.absolute()) for root in places)
     raise DataError(f"data.{key}={name}: there is no such file in {looked}.", hint=f"Or do without: data.{key}=null.")
@@ -208,7 +209,7 @@ def _from_files(
 def _from_file(
     path: Path, config: DataConfig, columns: Mapping[str, str], may_be_empty: Collection[str], *, group: bool
 ) -> Split:
-    if not path.is_file():
+    if not is_template(path) and not path.is_file():
         raise DataError(f"{path}: there is no such file.", hint="Check the spelling.")
     extra = [config.group] if group and config.group is not None else []
     # An empty group is allowed: such an example is a group of its own.

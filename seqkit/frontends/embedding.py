@@ -14,7 +14,9 @@ class TokenEmbedding(nn.Module):
 
     Training can replace ids by `unk_id` with probability `word_dropout`, drop whole word types (all their occurrences
     in the batch) with probability `embedding_dropout` and scale the others up (Merity et al. 2017), and add Gaussian
-    `noise` of that standard deviation. Vectors begin normal with standard deviation `init_std`.
+    `noise` of that standard deviation. Vectors begin normal with standard deviation `init_std`, and are read multiplied
+    by `scale`: a weight that a softmax shares is best small, and what an LSTM reads best of about unit size (Vaswani et
+    al. 2017 take the square root of E).
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class TokenEmbedding(nn.Module):
         noise: float = 0.0,
         embedding_dropout: float = 0.0,
         init_std: float = 0.1,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         for name, share in (("word_dropout", word_dropout), ("embedding_dropout", embedding_dropout)):
@@ -40,6 +43,7 @@ class TokenEmbedding(nn.Module):
         self.word_dropout = word_dropout
         self.noise = noise
         self.embedding_dropout = embedding_dropout
+        self.scale = scale
         self.weight = nn.Parameter(torch.empty(vocab_size, embedding_size))  # (V, E)
         nn.init.normal_(self.weight, std=init_std)
 
@@ -52,6 +56,8 @@ class TokenEmbedding(nn.Module):
             dropped = torch.rand(ids.shape, device=ids.device) < self.word_dropout  # (N,)
             ids = ids.masked_fill(dropped, self.unk_id)
         vectors = F.embedding(ids, self.weight)  # (N, E)
+        if self.scale != 1:
+            vectors = vectors * self.scale
         if self.training and self.embedding_dropout > 0:
             keep = 1 - self.embedding_dropout
             kept = torch.empty(self.weight.shape[0], 1, device=ids.device, dtype=vectors.dtype).bernoulli_(

@@ -101,6 +101,10 @@ class Subwords:
         """The text of ids."""
         return str(self._processor.decode(list(ids)))
 
+    def piece(self, token: int) -> str:
+        """An id as the model holds it, a space before it as sentencepiece's own sign."""
+        return str(self._processor.id_to_piece(token))
+
     def sample(self, text: str, rng: np.random.Generator) -> list[int]:
         """The ids of one segmentation: unigram by probability ** alpha over all of them, BPE with merges left out."""
         words = self._words(text)

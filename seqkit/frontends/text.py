@@ -45,6 +45,9 @@ class Units(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids."""
 
+    def piece(self, token: int) -> str:
+        """An id as the vocabulary holds it."""
+
     def save(self, folder: Path) -> None:
         """Write the vocabulary's file."""
 
@@ -120,6 +123,10 @@ class TextFrontend:
         return "\n".join(
             self._units.decode(row[start:end]) for start, end in zip(starts, [*ends, len(row)], strict=True)
         )
+
+    def pieces(self, ids: Sequence[int] | NDArray[np.int32]) -> list[str]:
+        """Each id (L,) as the vocabulary holds it, the space that a piece begins with and the end of a line shown."""
+        return [self._units.piece(int(i)) for i in ids]
 
     def save(self, folder: Path) -> None:
         """Write the configuration (JSON) and the vocabulary to an existing folder."""

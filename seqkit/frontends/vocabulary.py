@@ -59,6 +59,10 @@ class Vocabulary:
         """The text of ids; words stand with one space between."""
         return (" " if self._kind == "word" else "").join(self.tokens[i] for i in ids)
 
+    def piece(self, token: int) -> str:
+        """An id as the vocabulary holds it."""
+        return self.tokens[token]
+
     def save(self, folder: Path) -> None:
         """Write the list."""
         write_json(folder / FILE, self.tokens)

@@ -1,4 +1,4 @@
-"""Writing on: tokens drawn one after another from a language model, for many prompts at once.
+"""Writing on: tokens drawn one after another from a model, for many prompts at once.
 
 Every draw is keyed by (seed, prompt, sample, position) and taken from a generator of its own, so that a prompt gets
 the same continuations whatever else is written with it.
@@ -12,13 +12,12 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seqkit.lstm.state import LSTMState
 from seqkit.sequences import Sequences
 
 ROWS = 256
@@ -29,13 +28,23 @@ _BLOCK = 64
 """Numbers that a row draws at a time."""
 
 
-class Writer(Protocol):
-    """A language model, as generation sees it."""
+class Selectable(Protocol):
+    """What a model carries from token to token, in R rows."""
 
-    def begin(self, read: Sequences) -> tuple[Tensor, LSTMState]:
+    def select(self, indices: Tensor) -> Self:
+        """The rows named by `indices` (R',) int64, repeats allowed."""
+
+
+State = TypeVar("State", bound=Selectable)
+
+
+class Writer(Protocol[State]):
+    """A model that writes token by token, as generation and beam search see it."""
+
+    def begin(self, read: Sequences) -> tuple[Tensor, State]:
         """Read prompts, ids (N,): log-probabilities (B, V) of the token after each, and the state."""
 
-    def advance(self, tokens: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+    def advance(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Read one more token (R,) of each row: log-probabilities (R, V) of the one after it, and the state."""
 
 
@@ -72,7 +81,7 @@ Stop = Callable[[int, list[int]], bool]
 
 
 def generate(
-    models: Sequence[Writer],
+    models: Sequence[Writer[State]],
     prompts: Sequences,
     sampling: Sampling,
     stop: Stop,
@@ -110,9 +119,9 @@ def generate(
 
 
 def _write(
-    models: Sequence[Writer],
+    models: Sequence[Writer[State]],
     log_probs: Sequence[Tensor],
-    states: Sequence[LSTMState],
+    states: Sequence[State],
     owners: Sequence[int],
     draws: Sequence[_Draws],
     sampling: Sampling,
@@ -127,7 +136,7 @@ def _write(
     active = list(range(len(owners)))
     for position in range(sampling.length):
         # Choosing is done on the CPU in float64, so that it is the same on every device but for the model's rounding.
-        mean = _mean(log_probs).cpu()  # (R, V)
+        mean = mean_log_probs(log_probs).cpu()  # (R, V)
         allowed = mean if barred is None else mean.masked_fill(barred, -math.inf)
         if position == 0 and barred_first is not None:
             allowed = allowed.masked_fill(barred_first, -math.inf)
@@ -174,7 +183,7 @@ def choose(log_probs: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
     return (drawn if order is None else order.gather(1, drawn)).squeeze(1)
 
 
-def _mean(log_probs: Sequence[Tensor]) -> Tensor:
+def mean_log_probs(log_probs: Sequence[Tensor]) -> Tensor:
     """The log of the mean probability over models, (R, V) float64."""
     if len(log_probs) == 1:
         return log_probs[0].double()

@@ -14,6 +14,7 @@ from seqkit.frontends.embedding import TokenEmbedding
 from seqkit.heads.softmax import VocabularySoftmax
 from seqkit.heads.windows import time_windows
 from seqkit.lstm import StackedLSTM
+from seqkit.lstm.dropout import locked_dropout
 from seqkit.lstm.state import LSTMState
 from seqkit.sequences import Sequences
 
@@ -67,7 +68,7 @@ class LanguageModel(nn.Module):
         Returns the LSTM's output (N, H), the same after dropout, and the state after the last step.
         """
         output, final = self.lstm(self.embedding(read), self.start(read.batch_size) if state is None else state)
-        return output, self._dropped(output), final
+        return output, locked_dropout(output, self.output_dropout, self.training), final
 
     def windows(self, read: Sequences) -> Iterator[tuple[Sequences, slice, LSTMState]]:
         """Read ids (N,) window by window, the state carried: the output, the rows it is of, the state.
@@ -105,14 +106,6 @@ class LanguageModel(nn.Module):
         vectors = self.embedding(Sequences(tokens, [1] * len(tokens))).data  # (R, E)
         output, state = self.lstm.step(vectors, state)
         return self.softmax.log_probs(self.projection(output)), state
-
-    def _dropped(self, output: Sequences) -> Sequences:
-        """Locked dropout: the same features are dropped at every step of a window."""
-        if not self.training or not self.output_dropout:
-            return output
-        keep = 1 - self.output_dropout
-        mask = output.data.new_empty(output.batch_size, output.data.shape[1]).bernoulli_(keep).div_(keep)  # (B, H)
-        return output.replace(output.data * mask.index_select(0, output.batch_index))
 
 
 def change_square(output: Sequences) -> Tensor:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from seqkit.lstm import products
 
-BLOCK_ROWS = 512
+BLOCK_ROWS = 1024
 """Rows whose scores stand in memory at once; with fewer, adding up the weight's gradient costs as much as it saves."""
 
 
@@ -27,10 +27,14 @@ class _SoftmaxNats(torch.autograd.Function):
 
     What flows back must be the same number for every row, as it is below a sum: the gradients are worked out going
     forward, while a block's probabilities are at hand, and scaled by that number going back.
+
+    With smoothing e the target is not one word but 1 - e of it and e / V of every word (Szegedy et al. 2016). The second
+    part is the same in every row: what it adds to the sum and to the gradients follows from the sum of the weight's rows
+    and that of the features, and no more is done with the (n, V) scores than without it.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         keep = any(ctx.needs_input_grad[:3])
         dtype = _product_dtype(x)
         low_x, low_weight, low_bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
@@ -40,14 +44,22 @@ class _SoftmaxNats(torch.autograd.Function):
             rows = slice(start, start + BLOCK_ROWS)
             x_block, target = low_x[rows], targets[rows].unsqueeze(1)  # (n, E), (n, 1)
             scores = products.linear(x_block, low_weight, low_bias)
-            log_probs = F.log_softmax(scores, dim=1, dtype=x.dtype)  # (n, V)
-            total -= log_probs.gather(1, target).sum()
+            probs = F.softmax(scores, dim=1, dtype=x.dtype)  # (n, V)
+            # The greatest probability is 1 / V at least, so its logarithm is exact where that of a target's may not be.
+            normaliser = scores.amax(1).to(x.dtype) - probs.amax(1).log()  # (n,)
+            total += normaliser.sum() - (1 - smoothing) * scores.gather(1, target).to(x.dtype).sum()
             if keep:
-                grad_scores = log_probs.exp_().scatter_add_(1, target, -torch.ones_like(target, dtype=x.dtype))
-                grad_bias += grad_scores.sum(0)
-                grad_scores = grad_scores.to(dtype)
+                probs.scatter_add_(1, target, torch.full_like(target, smoothing - 1, dtype=x.dtype))
+                grad_bias += probs.sum(0)
+                grad_scores = probs.to(dtype)
                 grad_x[rows] = products.linear(grad_scores, low_weight.t())
                 grad_weight += products.transposed_product(grad_scores, x_block)
+        if smoothing:
+            share, weight_sum, x_sum = smoothing / len(weight), weight.sum(0), x.sum(0)  # (E,), (E,)
+            total -= share * ((x_sum * weight_sum).sum() + len(x) * bias.sum())
+            grad_x -= share * weight_sum
+            grad_weight -= share * x_sum
+            grad_bias -= share * len(x)
         ctx.save_for_backward(grad_x, grad_weight, grad_bias)
         return total
 
@@ -55,7 +67,7 @@ class _SoftmaxNats(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         grad_x, grad_weight, grad_bias = ctx.saved_tensors
-        return grad * grad_x, grad * grad_weight, grad * grad_bias, None
+        return grad * grad_x, grad * grad_weight, grad * grad_bias, None, None
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:
@@ -64,7 +76,7 @@ def _product_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-def softmax_nats_sum(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+def softmax_nats_sum(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """The sum over rows of -log softmax(x W^T + b)[target], a scalar; differentiable once, in x, weight and bias.
 
     Args:
@@ -72,8 +84,9 @@ def softmax_nats_sum(x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -
         weight: (V, E).
         bias: (V,).
         targets: (N,) int64, each in [0, V).
+        smoothing: share of the target that is spread over all V words, in [0, 1).
     """
-    total: Tensor = _SoftmaxNats.apply(x.to(weight.dtype), weight, bias, targets)
+    total: Tensor = _SoftmaxNats.apply(x.to(weight.dtype), weight, bias, targets, smoothing)
     return total
 
 
@@ -113,12 +126,18 @@ class VocabularySoftmax(nn.Module):
             if drawn is not None:
                 nn.init.uniform_(drawn, -(features**-0.5), features**-0.5)
 
-    def nats_sum(self, x: Tensor, targets: Tensor) -> Tensor:
-        """The sum of -log p(target) over rows: x (N, E), targets (N,) int64 -> a scalar with a graph."""
+    def nats_sum(self, x: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        """The sum of -log p(target) over rows: x (N, E), targets (N,) int64 -> a scalar with a graph.
+
+        `smoothing` in [0, 1) is the share of the target that is spread over all words (Szegedy et al. 2016). Raises
+        ValueError for it where the softmax is adaptive.
+        """
+        if smoothing and self.clusters:
+            raise ValueError("an adaptive softmax has no whole distribution to smooth towards")
         weights, biases = self._parts()
         cluster = self._cluster(targets)  # (N,)
         first = torch.where(cluster == 0, targets, self.bounds[1] + cluster - 1)
-        total = softmax_nats_sum(x, weights[0], biases[0], first)
+        total = softmax_nats_sum(x, weights[0], biases[0], first, smoothing)
         for number in range(1, self.clusters + 1):
             rows = (cluster == number).nonzero().squeeze(1)
             if len(rows):
@@ -128,8 +147,9 @@ class VocabularySoftmax(nn.Module):
 
     @torch.no_grad()
     def nats(self, x: Tensor, targets: Tensor) -> Tensor:
-        """-log p(target) of each row, without a graph: x (N, E), targets (N,) int64 -> (N,)."""
+        """-log p(target) of each row, without a graph: x (N, E), targets (N,) int64 -> (N,), in the weight's dtype."""
         weights, biases = self._parts()
+        x = x.to(weights[0].dtype)
         cluster = self._cluster(targets)
         first = torch.where(cluster == 0, targets, self.bounds[1] + cluster - 1)
         nats = _row_nats(x, weights[0], biases[0], first)
@@ -141,8 +161,9 @@ class VocabularySoftmax(nn.Module):
 
     @torch.no_grad()
     def log_probs(self, x: Tensor) -> Tensor:
-        """The whole distribution of each row, without a graph: x (N, E) -> (N, V)."""
+        """The whole distribution of each row, without a graph: x (N, E) -> (N, V), in the weight's dtype."""
         weights, biases = self._parts()
+        x = x.to(weights[0].dtype)
         first = F.log_softmax(products.linear(x, weights[0], biases[0]), dim=1)  # (N, cutoffs[0] + C)
         parts = [first[:, : self.bounds[1]]]
         for number in range(1, self.clusters + 1):

@@ -12,6 +12,7 @@ import torch
 
 from seqkit.frontends.continuation import Continuation
 from seqkit.heads.generation import Sampling, Writer, Written, generate
+from seqkit.lstm.state import LSTMState
 from seqkit.sequences import Sequences
 
 LINE_END = "\n"
@@ -32,7 +33,7 @@ class Score:
 
 
 def write_texts(
-    models: Sequence[Writer],
+    models: Sequence[Writer[LSTMState]],
     read: Sequences,
     prompts: Sequence[str],
     continuation: Continuation,

@@ -52,9 +52,19 @@ def _onednn(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     return product
 
 
+def _serves_low(x: Tensor) -> bool:
+    """Whether oneDNN takes a bfloat16 product too. It wins where no operand is to be transposed first.
+
+    Measured on one Zen 5 core, milliseconds for (960, 256) by (8000, 256): x w^T 9.6, torch 11.9; y^T x 10.0, torch
+    19.3; y w, whose second operand it transposes, 18.7, torch 14.8.
+    """
+    return x.device.type == "cpu" and x.dtype == torch.bfloat16 and has_onednn()
+
+
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (M, K) @ w (G, K)^T + bias (G,) -> (M, G)."""
-    if _serves(x.device, x.dtype) and x.shape[0] * w.numel() >= SMALL:
+    serves = _serves(x.device, x.dtype) or (w.is_contiguous() and _serves_low(x))
+    if serves and x.shape[0] * w.numel() >= SMALL:
         return _onednn(x, w, bias)
     return torch.nn.functional.linear(x, w, bias)
 
@@ -91,7 +101,7 @@ class Recurrent:
 
 def transposed_product(y: Tensor, x: Tensor) -> Tensor:
     """y (M, G)^T @ x (M, K) -> (G, K): the gradient of a weight, as one product over all rows."""
-    if not _serves(x.device, x.dtype) or y.numel() * x.shape[1] < SMALL:
+    if not (_serves(x.device, x.dtype) or _serves_low(x)) or y.numel() * x.shape[1] < SMALL:
         return torch.mm(y.t(), x)
     # oneDNN copies a transposed first operand: x^T @ y, with the smaller one first, is 5 to 20 % faster than y^T @ x.
     total = _onednn(x[:SUM_ROWS].t(), y[:SUM_ROWS].t())  # (K, G)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqkit.lstm.dropout import locked_dropout
 from seqkit.lstm.layer import LSTMLayer, RecurrentLayer, RNNLayer
 from seqkit.lstm.state import LSTMState
 from seqkit.sequences import Sequences
@@ -103,7 +104,7 @@ class StackedLSTM(nn.Module):
         self._check(state)
         finals = []
         for n, layer in enumerate(self._layers()):
-            read = self._lock(x)
+            read = locked_dropout(x, self.locked_dropout, self.training)
             output, final = layer(read, self._part(state, n), recurrent_weights=self._dropped(layer))
             finals.append(final)
             x = self._residual(x, output)
@@ -144,14 +145,6 @@ class StackedLSTM(nn.Module):
         if self.residual and output.data.shape == x.data.shape:
             return output.replace(output.data + x.data)
         return output
-
-    def _lock(self, x: Sequences) -> Sequences:
-        """Locked dropout: the same features are dropped at every step of a sequence."""
-        if not self.training or self.locked_dropout == 0.0:
-            return x
-        kept = x.data.new_empty(x.batch_size, x.data.shape[1]).bernoulli_(1 - self.locked_dropout)  # (B, F)
-        mask = kept.div_(1 - self.locked_dropout).index_select(0, x.batch_index)  # (N, F)
-        return x.replace(x.data * mask)
 
     def _dropped(self, layer: RecurrentLayer) -> list[Tensor] | None:
         """DropConnect: each direction's weight_hh with some of its numbers dropped for this pass."""

@@ -254,8 +254,9 @@ class Trainer:
         self._checkpoint()
 
     def _measure(self) -> dict[str, float]:
+        device, options = self.accelerator.device, self.recipe.quick_options()
         validation = self.items["validation"]
-        return evaluate(self.recipe, [self.model], validation, device=self.accelerator.device).metrics()
+        return evaluate(self.recipe, [self.model], validation, device=device, options=options).metrics()
 
     def _keep(self, value: float) -> bool:
         """Keep the weights if the metric is among the best; returns whether it is the best so far."""

@@ -298,8 +298,10 @@ def finish(run: Run, trainer: Trainer, progress: TrainingProgress) -> None:
     began = time.perf_counter()
     device = trainer.accelerator.device
     evaluation = evaluate(recipe, [trainer.bare_model], trainer.items["validation"], device=device)
-    record = result_record(str(run.path), "validation", evaluation, time.perf_counter() - began)
-    run.record_result("validation", dict(record))
+    seconds = time.perf_counter() - began
+    run.record_result(
+        "validation", result_record(str(run.path), "validation", evaluation, seconds, recipe.signatures())
+    )
     with disk_errors(run.plots):
         recipe.report(evaluation.outcomes, run.plots, "validation")
         save_curves(read_log(run.log), run.plots / "curves.png", metric=trainer.metric)

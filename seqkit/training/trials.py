@@ -176,7 +176,8 @@ def _measure(path: Path, recipe_folder: str | None, console: Console) -> None:
         evaluation = evaluate(loaded.recipe, loaded.models, items, device=loaded.device, progress=progress)
     with disk_errors(run.plots):
         loaded.recipe.report(evaluation.outcomes, run.plots, "test")
-    run.record_result("test", dict(result_record(str(path), "test", evaluation, time.perf_counter() - began)))
+    seconds = time.perf_counter() - began
+    run.record_result("test", result_record(str(path), "test", evaluation, seconds, loaded.recipe.signatures()))
 
 
 # The summary ---------------------------------------------------------------------------------------------------------

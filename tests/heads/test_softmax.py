@@ -183,3 +183,63 @@ def test_cutoffs_must_ascend_within_the_vocabulary(cutoffs: tuple[int, ...]) -> 
 def test_a_tied_weight_must_fit() -> None:
     with pytest.raises(ValueError, match="tied weight must be"):
         VocabularySoftmax(9, 3, tied=nn.Parameter(torch.zeros(9, 4)))
+
+
+# Label smoothing -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize(("rows", "features", "words"), SHAPES)
+def test_smoothed_sum_and_gradients_are_those_of_cross_entropy(
+    rows: int, features: int, words: int, smoothing: float
+) -> None:
+    x, weight, bias, targets = _numbers(rows, features, words)
+    theirs = _leaves(x, weight, bias)
+    total = softmax_nats_sum(x, weight, bias, targets, smoothing)
+    expected = F.cross_entropy(F.linear(*theirs), targets, reduction="sum", label_smoothing=smoothing)
+    torch.testing.assert_close(total, expected)
+    ours = grad(total * 0.7, (x, weight, bias))
+    for one, other in zip(ours, grad(expected * 0.7, theirs), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_smoothed_gradients_are_the_differences_of_the_sum() -> None:
+    x, weight, bias, targets = _numbers(6, 3, 5)
+    assert torch.autograd.gradcheck(lambda x, w, b: softmax_nats_sum(x, w, b, targets, 0.3), (x, weight, bias))
+
+
+def test_a_tied_weight_is_smoothed_in_both_its_uses() -> None:
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(9, 4, dtype=torch.float64))
+    head = VocabularySoftmax(9, 4, tied=weight).double()
+    nn.init.normal_(head.bias)
+    read, targets = torch.tensor([1, 2, 2, 8]), torch.tensor([2, 2, 8, 0])
+    ours = head.nats_sum(F.embedding(read, weight), targets, 0.2)
+    scores = F.linear(F.embedding(read, weight), weight, head.bias)
+    theirs = F.cross_entropy(scores, targets, reduction="sum", label_smoothing=0.2)
+    for one, other in zip(grad(ours, [weight, head.bias]), grad(theirs, [weight, head.bias]), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_under_bfloat16_the_smoothed_sum_and_gradients_stay_close() -> None:
+    torch.manual_seed(0)
+    head = VocabularySoftmax(31, 16)
+    x, targets = torch.randn(50, 16), torch.randint(31, (50,))
+    leaf, other = _leaves(x, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        total = head.nats_sum(leaf, targets, 0.1)
+    assert total.dtype == torch.float32
+    expected = F.cross_entropy(F.linear(other, head.weight, head.bias), targets, reduction="sum", label_smoothing=0.1)
+    torch.testing.assert_close(total, expected, rtol=2e-3, atol=0)
+    assert total != expected
+    ours = grad(total, [leaf, head.weight, head.bias])
+    for one, exact in zip(ours, grad(expected, [other, head.weight, head.bias]), strict=True):
+        assert (one - exact).norm() < 0.02 * exact.norm()
+
+
+def test_an_adaptive_softmax_is_not_smoothed() -> None:
+    head = VocabularySoftmax(9, 3, (4,))
+    x, targets = torch.randn(2, 3), torch.tensor([1, 8])
+    with pytest.raises(ValueError, match="adaptive softmax"):
+        head.nats_sum(x, targets, 0.1)
+    assert head.nats_sum(x, targets, 0.0).item() == pytest.approx(head.nats(x, targets).sum().item(), rel=1e-5)
