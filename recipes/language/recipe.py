@@ -28,7 +28,7 @@ from seqkit.frontends.continuation import Continuation
 from seqkit.frontends.embedding import TokenEmbedding
 from seqkit.frontends.text import TextFrontend
 from seqkit.frontends.tokenizer import TokenizerConfig
-from seqkit.heads.generation import Sampling
+from seqkit.heads.generation import SamplingOptions
 from seqkit.heads.language import LanguageModel, change_square
 from seqkit.heads.texts import LINE_END, Score, write_texts
 from seqkit.lstm import StackedLSTM
@@ -105,7 +105,7 @@ class LanguageConfig(RecipeConfig):
         return self
 
 
-class LanguageDecode(DecodeConfig):
+class LanguageDecode(SamplingOptions, DecodeConfig):
     """What `seqkit decode` can be asked for: to write on from a prompt, or to score texts."""
 
     prompt: str | None = None
@@ -113,16 +113,8 @@ class LanguageDecode(DecodeConfig):
     the inputs is a prompt, and its answer ends with that line at the latest."""
     length: int | None = Field(default=None, ge=1)
     """Most tokens to write; null for 500 characters, or 100 words or pieces."""
-    temperature: float = Field(default=1.0, ge=0.0)
-    """Below 1 likely tokens become likelier, above 1 rare ones; 0 always takes the likeliest."""
-    top_k: int | None = Field(default=None, ge=1)
-    """Draw from so many of the likeliest tokens only; null for all."""
-    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
-    """Draw from the fewest likeliest tokens (of those that top_k leaves) that together have this probability."""
     samples: int = Field(default=1, ge=1)
     """Texts for each prompt."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the draws; with it a prompt gets the same texts, whatever else is answered beside it."""
     stop: str | None = Field(default=None, min_length=1)
     """Text before which writing stops; \\n for the end of a line."""
     score: bool = False
@@ -291,14 +283,8 @@ class Language(Recipe[LanguageConfig]):
         language = [cast(LanguageModel, model) for model in models]
         if isinstance(options, LanguageDecode) and not options.score:
             prompts = batch.texts or [""] * batch.read.batch_size
-            sampling = Sampling(
-                length=options.length or WRITTEN.get(self.frontend.config.kind, 100),
-                temperature=options.temperature,
-                top_k=options.top_k,
-                top_p=options.top_p,
-                samples=options.samples,
-                seed=options.seed,
-            )
+            length = options.length or WRITTEN.get(self.frontend.config.kind, 100)
+            sampling = options.sampling(length=length, samples=options.samples)
             # A row ends in the end of its line, which is not read: there the text goes on.
             return write_texts(
                 language,

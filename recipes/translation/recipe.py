@@ -28,7 +28,7 @@ from seqkit.frontends.pair import PairFrontend
 from seqkit.frontends.tokenizer import TokenizerConfig
 from seqkit.heads.beam import BeamSearch
 from seqkit.heads.bleu import COUNTS, overlap_counts, overlap_scores, sentence_chrf, signatures
-from seqkit.heads.generation import Sampling
+from seqkit.heads.generation import SamplingOptions
 from seqkit.heads.translations import (
     Limits,
     TargetScore,
@@ -43,6 +43,9 @@ from seqkit.recipe import Answer, DecodeConfig, Loss, Outcome, Recipe, RecipeCon
 from seqkit.reporting.alignment import save_alignment, save_translations
 from seqkit.sequences import Sequences
 from seqkit.settings import LSTMConfig, TrainingConfig
+
+NO_LIMIT = 100_000
+"""Tokens of a drawn translation; each source has its own limit."""
 
 
 class TranslationData(DataConfig):
@@ -136,7 +139,7 @@ class TranslationConfig(RecipeConfig):
         return self
 
 
-class TranslationDecode(DecodeConfig):
+class TranslationDecode(SamplingOptions, DecodeConfig):
     """What `seqkit decode` can be asked for: to translate, or to score given translations."""
 
     beam_size: int | None = Field(default=None, ge=1)
@@ -144,17 +147,10 @@ class TranslationDecode(DecodeConfig):
     length_penalty: float | None = Field(default=None, ge=0.0)
     """0 favours short translations, 1 longer ones; null for the run's own."""
     n_best: int = Field(default=1, ge=1)
-    """Translations of each source, best first: with more than one, a line each, its score and a tab in front."""
+    """Translations of each source, best first, or as they were drawn: with more than one a line each, with its score
+    and a tab in front."""
     sample: bool = False
     """Draw the translations from the model instead of looking for the likeliest."""
-    temperature: float = Field(default=1.0, gt=0.0)
-    """Of the draws: below 1 likely tokens become likelier, above 1 rare ones."""
-    top_k: int | None = Field(default=None, ge=1)
-    """Draw from so many of the likeliest tokens only; null for all."""
-    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
-    """Draw from the fewest likeliest tokens that together have this probability."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the draws; with it a source gets the same ones, whatever else is translated beside it."""
     score: bool = False
     """Translate nothing: give the log-probability (nats), tokens and perplexity of the lines of `target`."""
     target: Path | None = None
@@ -173,6 +169,8 @@ class TranslationDecode(DecodeConfig):
         if idle:
             task = "--score" if self.score else "--sample" if self.sample else "a beam search (without --sample)"
             raise ValueError(f"--{min(idle).replace('_', '-')} does nothing in {task}; leave it out")
+        if self.sample and self.temperature == 0 and self.n_best > 1:
+            raise ValueError(f"temperature=0 draws the same translation each time; n_best is {self.n_best}")
         if self.beam_size is not None and self.n_best > self.beam_size:
             raise ValueError(f"n_best={self.n_best} needs a beam of as many; beam_size is {self.beam_size}")
         return self
@@ -338,7 +336,8 @@ class Translation(Recipe[TranslationConfig]):
             return list(scores)
         limits = Limits(self.config.search.max_ratio)
         if chosen.sample:
-            found = sample_translations(translators, batch.source, self.frontend, _sampling(chosen), limits)
+            sampling = chosen.sampling(length=NO_LIMIT, samples=chosen.n_best)
+            found = sample_translations(translators, batch.source, self.frontend, sampling, limits)
         else:
             found = search_translations(translators, batch.source, self.frontend, self._search(chosen), limits)
         return [replace(one, reference=score) for one, score in zip(found, scores, strict=True)]
@@ -405,14 +404,3 @@ class Translation(Recipe[TranslationConfig]):
     def report(self, outcomes: Sequence[Outcome], folder: Path, split: str) -> list[Path]:
         """The attention of a few sentences as a picture, and all translations, the worst first."""
         return save_translations(outcomes, sentence_chrf, folder, split)
-
-
-def _sampling(options: TranslationDecode) -> Sampling:
-    return Sampling(
-        length=100_000,  # each source has its own limit
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        samples=options.n_best,
-        seed=options.seed,
-    )

@@ -78,10 +78,13 @@ def decode(
         raise typer.Exit(2)
 
 
-def split_options(arguments: Sequence[str], config: type[Config]) -> tuple[list[str], dict[str, Any]]:
+def split_options(
+    arguments: Sequence[str], config: type[Config], others: Sequence[str] = ()
+) -> tuple[list[str], dict[str, Any]]:
     """Divide arguments into inputs and the recipe's own options (`--beam-size 5`, `--beam-size=5`, or a bare flag).
 
-    Raises ConfigError for every option that the recipe does not have.
+    `others` are the command's own options, one of which may have been meant. Raises ConfigError for every option that
+    the recipe does not have.
     """
     inputs: list[str] = []
     settings: dict[str, Any] = {}
@@ -96,7 +99,7 @@ def split_options(arguments: Sequence[str], config: type[Config]) -> tuple[list[
         key = name.replace("-", "_")
         field = config.model_fields.get(key)
         if field is None:
-            known = [known.replace("_", "-") for known in config.model_fields]
+            known = [*others, *(known.replace("_", "-") for known in config.model_fields)]
             problems.append(f"--{name}: this recipe's decoding has no such option. {nearest(name, known)}")
         elif equals:
             settings[key] = value

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 EPILOG = "Try:  seqkit eval runs/sentiment-demo  |  seqkit eval RUN --data mine.csv --json"
 
+OWN = ("split", "data", "ensemble", "json", "recipe", "device")
+"""The command's own options, to name the one that was meant by a misspelt one."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -94,7 +97,7 @@ def _options(loaded: Decoder, arguments: Sequence[str]) -> DecodeConfig | None:
     """The recipe's own options among the arguments, where there are any. Raises ConfigError for what is none."""
     if not arguments:
         return None
-    inputs, settings = split_options(arguments, loaded.recipe.options_type)
+    inputs, settings = split_options(arguments, loaded.recipe.options_type, OWN)
     problems = [f"'{argument}': eval takes one RUN, and a file as --data PATH." for argument in inputs]
     known = sorted(name.replace("_", "-") for name in loaded.recipe.evaluated_options)
     for name in settings.keys() - loaded.recipe.evaluated_options:

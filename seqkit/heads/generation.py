@@ -16,8 +16,10 @@ from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from seqkit.config import Config
 from seqkit.sequences import Sequences
 
 ROWS = 256
@@ -64,6 +66,23 @@ class Sampling:
     """Continuations of each prompt."""
     seed: int = 0
     """Seed of the draws."""
+
+
+class SamplingOptions(Config):
+    """The options of `Sampling` that a user can give; the base of a recipe's decoding options."""
+
+    temperature: float = Field(default=1.0, ge=0.0)
+    """Below 1 likely tokens become likelier, above 1 rare ones; 0 always takes the likeliest."""
+    top_k: int | None = Field(default=None, ge=1)
+    """Draw from so many of the likeliest tokens only; null for all."""
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Draw from the fewest likeliest tokens (of those that top_k leaves) that together have this probability."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the draws; with it an input gets the same ones, whatever else is answered beside it."""
+
+    def sampling(self, *, length: int, samples: int) -> Sampling:
+        """How `samples` texts of at most `length` tokens are drawn."""
+        return Sampling(length, self.temperature, self.top_k, self.top_p, samples, self.seed)
 
 
 @dataclass(frozen=True)

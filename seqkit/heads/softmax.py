@@ -20,6 +20,9 @@ from seqkit.lstm import products
 
 BLOCK_ROWS = 1024
 """Rows whose scores stand in memory at once; with fewer, adding up the weight's gradient costs as much as it saves."""
+ROW_MULTIPLE = 128
+"""A block is filled up to so many rows, or twice as many, ...: a malloc that keeps freed memory can hand out the same
+buffers again then, and oneDNN meets few shapes, although every ragged batch has another number of steps."""
 
 
 class _SoftmaxNats(torch.autograd.Function):
@@ -28,9 +31,9 @@ class _SoftmaxNats(torch.autograd.Function):
     What flows back must be the same number for every row, as it is below a sum: the gradients are worked out going
     forward, while a block's probabilities are at hand, and scaled by that number going back.
 
-    With smoothing e the target is not one word but 1 - e of it and e / V of every word (Szegedy et al. 2016). The second
-    part is the same in every row: what it adds to the sum and to the gradients follows from the sum of the weight's rows
-    and that of the features, and no more is done with the (n, V) scores than without it.
+    With smoothing e the target is not one word but 1 - e of it and e / V of every word (Szegedy et al. 2016). The
+    second part is the same in every row: what it adds to the sum and to the gradients follows from the sum of the
+    weight's rows and that of the features, and no more is done with the (n, V) scores than without it.
     """
 
     @staticmethod
@@ -42,17 +45,20 @@ class _SoftmaxNats(torch.autograd.Function):
         grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
         for start in range(0, len(x), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            x_block, target = low_x[rows], targets[rows].unsqueeze(1)  # (n, E), (n, 1)
-            scores = products.linear(x_block, low_weight, low_bias)
-            probs = F.softmax(scores, dim=1, dtype=x.dtype)  # (n, V)
+            target = targets[rows].unsqueeze(1)  # (n, 1)
+            count = len(target)
+            x_block = F.pad(low_x[rows], (0, 0, 0, -count % ROW_MULTIPLE))  # (m, E), m >= n
+            scores = products.linear(x_block, low_weight, low_bias)  # (m, V)
+            probs = F.softmax(scores, dim=1, dtype=x.dtype)
             # The greatest probability is 1 / V at least, so its logarithm is exact where that of a target's may not be.
-            normaliser = scores.amax(1).to(x.dtype) - probs.amax(1).log()  # (n,)
-            total += normaliser.sum() - (1 - smoothing) * scores.gather(1, target).to(x.dtype).sum()
+            normaliser = scores[:count].amax(1).to(x.dtype) - probs[:count].amax(1).log()  # (n,)
+            total += normaliser.sum() - (1 - smoothing) * scores[:count].gather(1, target).to(x.dtype).sum()
             if keep:
-                probs.scatter_add_(1, target, torch.full_like(target, smoothing - 1, dtype=x.dtype))
+                probs[count:] = 0.0
+                probs[:count].scatter_add_(1, target, torch.full_like(target, smoothing - 1, dtype=x.dtype))
                 grad_bias += probs.sum(0)
                 grad_scores = probs.to(dtype)
-                grad_x[rows] = products.linear(grad_scores, low_weight.t())
+                grad_x[rows] = products.linear(grad_scores, low_weight.t())[:count]
                 grad_weight += products.transposed_product(grad_scores, x_block)
         if smoothing:
             share, weight_sum, x_sum = smoothing / len(weight), weight.sum(0), x.sum(0)  # (E,), (E,)

@@ -61,7 +61,7 @@ class TargetScore:
 
 @dataclass(frozen=True)
 class Translated:
-    """The translations of one source, best first, and the alignment of the first."""
+    """The translations of one source, best first or as they were drawn, and the alignment of the first."""
 
     candidates: list[Candidate]
     alignment: Alignment
@@ -70,7 +70,7 @@ class Translated:
 
     @property
     def text(self) -> str:
-        """The best translation."""
+        """The first translation."""
         return self.candidates[0].text
 
 

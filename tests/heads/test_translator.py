@@ -222,7 +222,11 @@ def test_a_chosen_state_leaves_the_other_as_it_was() -> None:
 
 @torch.no_grad()
 def test_dropout_is_for_training_alone() -> None:
-    noisy: dict[str, Any] = {"noise": 0.4, "stack": {"locked_dropout": 0.4, "weight_dropout": 0.4, "dropout": 0.4}, "dropout": 0.4}
+    noisy: dict[str, Any] = {
+        "noise": 0.4,
+        "stack": {"locked_dropout": 0.4, "weight_dropout": 0.4, "dropout": 0.4},
+        "dropout": 0.4,
+    }
     model, plain = _translator(encoder_layers=2, layers=3, **noisy), _translator(encoder_layers=2, layers=3)
     sources, targets = [pair[0] for pair in PAIRS], [pair[1] for pair in PAIRS]
     for one, other in zip(_log_probs(model, sources, targets), _log_probs(plain, sources, targets), strict=True):
