@@ -106,7 +106,7 @@ def test_commands_and_options() -> None:
             "--seeds",
             *("recipe", "overrides"),
         ],
-        "seqkit eval": ["--data", "--device", "--json", "--recipe", "--split", "run"],
+        "seqkit eval": ["--data", "--device", "--ensemble", "--json", "--recipe", "--split", "run"],
         "seqkit decode": ["--device", "--ensemble", "--json", "--output", "--recipe", "run", "inputs"],
         "seqkit recipes": [],
         "seqkit recipes list": [],
