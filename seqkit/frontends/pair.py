@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from seqkit.errors import ConfigError
 from seqkit.frontends.text import TextFrontend
 from seqkit.frontends.tokenizer import TokenizerConfig
 from seqkit.storage import disk_errors
@@ -31,12 +32,20 @@ class PairFrontend:
         return self.source is self.target
 
     def fit(self, sources: Sequence[str], targets: Sequence[str], seed: int = 0) -> Self:
-        """Learn the vocabularies from the training texts; see `TextFrontend.fit` for what is raised."""
+        """Learn the vocabularies from the training texts.
+
+        Raises what `TextFrontend.fit` does, and ConfigError for a target without a token that can be written.
+        """
         if self.joint:
             self.source.fit([*sources, *targets], seed)
         else:
             self.source.fit(sources, seed)
             self.target.fit(targets, seed)
+        if self.target.vocab_size <= len((self.target.unk_id, self.target.eos_id)):
+            problem = (
+                f"tokenizer.vocab_size={self.target.config.vocab_size}: leaves no token to write but <unk>, <eos>."
+            )
+            raise ConfigError([problem], hint="Give it more.")
         return self
 
     def save(self, folder: Path) -> None:

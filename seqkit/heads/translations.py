@@ -143,7 +143,9 @@ def _translated(
     weights = _attention(models, source, best, frontend.target.eos_id)
     answers = []
     for row, (hypotheses, ids) in enumerate(zip(found, source.unpack(), strict=True)):
-        candidates = [Candidate(frontend.target.decode(one.ids), one.log_prob, one.score) for one in hypotheses]
+        # Characters can be learned from texts of several lines; a translation is one line.
+        texts = [frontend.target.decode(one.ids).replace("\n", " ") for one in hypotheses]
+        candidates = [Candidate(text, one.log_prob, one.score) for text, one in zip(texts, hypotheses, strict=True)]
         alignment = Alignment(
             frontend.source.pieces(ids.tolist()), frontend.target.pieces(best[row]), weights[row].astype(np.float32)
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seqkit.errors import RunError
+from seqkit.errors import ConfigError, RunError
 from seqkit.frontends.pair import SIDES, PairFrontend
 from seqkit.frontends.tokenizer import TokenizerConfig
 
@@ -89,3 +89,9 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
     (tmp_path / "target").write_text("in the way")
     with pytest.raises(RunError, match="target"):
         _fitted(KINDS[0], joint=False).save(tmp_path)
+
+
+def test_a_vocabulary_without_a_token_to_write_is_refused() -> None:
+    frontend = PairFrontend(TokenizerConfig(kind="word", vocab_size=2, eos=True), joint=True)
+    with pytest.raises(ConfigError, match="leaves no token to write"):
+        frontend.fit(["a b"], ["c d"])
