@@ -84,8 +84,9 @@ class TranslatorConfig(Config):
     """How the decoder's state is compared with a step of the source (Luong et al. 2015; Bahdanau et al. 2015)."""
     attention_size: int = Field(default=256, ge=1)
     """Units of the comparison."""
-    attending: Literal["lowest", "highest"] = "lowest"
-    """The decoder's layer that attention asks with; what it finds goes to the layers above, and to the softmax."""
+    attending: Literal["lowest", "highest", "both"] = "lowest"
+    """The decoder's layer that attention asks with. What the lowest finds goes to the layers above and to the softmax,
+    what the highest finds to the softmax; with `both` each has an attention of its own."""
     tied: Literal["none", "output", "all"] = "all"
     """`output`: the softmax has the target embedding's weight (Press and Wolf 2017); `all`: the source's embedding is
     the same too, which needs a joint vocabulary."""
@@ -298,7 +299,7 @@ class Translation(Recipe[TranslationConfig]):
         lowest = StackedLSTM(config.embedding_size, **{**decoder, "num_layers": 1})
         upper = None
         if config.decoder.num_layers > 1:
-            width = lowest.output_size + (encoder.output_size if config.attending == "lowest" else 0)
+            width = lowest.output_size + (encoder.output_size if config.attending != "highest" else 0)
             upper = StackedLSTM(width, **{**decoder, "num_layers": config.decoder.num_layers - 1})
         return Translator(
             target if config.tied == "all" else source,

@@ -18,8 +18,8 @@ from seqkit.sequences import Sequences
 SOURCE_WORDS, WORDS, START = 9, 11, 1
 PAIRS = [([3, 4, 5, 2], [6, 7, 2]), ([8], [10, 3, 4, 5, 9]), ([5, 5], [7]), ([2, 3, 4, 6, 7, 8], [4, 4])]
 VARIANTS = [
-    *({"attending": a, "layers": n, "residual": n > 1} for a in ("lowest", "highest") for n in (1, 2, 3)),
-    *({"attending": a, "layers": 2, "scoring": "additive", "tied": False} for a in ("lowest", "highest")),
+    *({"attending": a, "layers": n, "residual": n > 1} for a in ("lowest", "highest", "both") for n in (1, 2, 3)),
+    *({"attending": a, "layers": 2, "scoring": "additive", "tied": False} for a in ("lowest", "highest", "both")),
     {"layers": 3, "residual": False, "one_way": True},
     {"layers": 2, "residual": True, "encoder_layers": 2, "same": True},
 ]
@@ -43,7 +43,7 @@ def _translator(
     more = stack or {}
     encoder = StackedLSTM(4, 3, encoder_layers, bidirectional=not one_way, **more)
     lowest = StackedLSTM(4, 5, **more)
-    width = 5 + (encoder.output_size if attending == "lowest" else 0)
+    width = 5 + (encoder.output_size if attending != "highest" else 0)
     residual = options.get("residual", False)
     upper = StackedLSTM(width, 5, layers - 1, residual=residual, **more) if layers > 1 else None
     made = Translator(source, target, encoder, lowest, upper, **{
@@ -182,7 +182,7 @@ def test_a_gradient_is_the_difference_of_the_sum() -> None:
 SELECTIONS = [[0, 1, 2, 3], [3, 1, 0, 2], [2, 2, 0, 2], [1], [3, 3, 3], [0, 2, 0, 2, 0, 2], [1, 3, 1]]
 
 
-@pytest.mark.parametrize("attending", ["lowest", "highest"])
+@pytest.mark.parametrize("attending", ["lowest", "highest", "both"])
 @pytest.mark.parametrize("indices", SELECTIONS, ids=str)
 @torch.no_grad()
 def test_chosen_rows_go_on_as_they_would_have(attending: str, indices: list[int]) -> None:
@@ -191,7 +191,7 @@ def test_chosen_rows_go_on_as_they_would_have(attending: str, indices: list[int]
     sources = [pair[0] for pair in PAIRS]
     _, state = model.begin(_sources(*sources))
     chosen = state.select(torch.tensor(indices))
-    assert chosen.memory.batch_size == (len(set(indices)) if 2 * len(set(indices)) <= 4 else 4)
+    assert chosen.memories[0].batch_size == (len(set(indices)) if 2 * len(set(indices)) <= 4 else 4)
     owners: list[int] = list(indices)
     written: list[list[int]] = [[] for _ in indices]
     for time in range(3):
@@ -210,7 +210,7 @@ def test_chosen_rows_go_on_as_they_would_have(attending: str, indices: list[int]
 def test_a_chosen_state_leaves_the_other_as_it_was() -> None:
     model = _translator()
     _, state = model.begin(_sources([2, 3], [4]))
-    copy = DecoderState(state.lstm, state.memory, state.owners.clone())
+    copy = DecoderState(state.lstm, state.memories, state.owners.clone())
     first, _ = model.advance(torch.tensor([3, 4]), state)
     model.advance(torch.tensor([5, 5, 5]), state.select(torch.tensor([1, 1, 1])))
     again, _ = model.advance(torch.tensor([3, 4]), copy)
