@@ -99,8 +99,11 @@ def split_options(
         key = name.replace("-", "_")
         field = config.model_fields.get(key)
         if field is None:
-            known = [*others, *(known.replace("_", "-") for known in config.model_fields)]
-            problems.append(f"--{name}: this recipe's decoding has no such option. {nearest(name, known)}")
+            known = [f"--{known.replace('_', '-')}" for known in (*others, *config.model_fields)]
+            problems.append(
+                f"--{name}: neither the command nor this recipe's decoding has such an option. "
+                f"{nearest(f'--{name}', known)}"
+            )
         elif equals:
             settings[key] = value
         elif field.annotation is bool:

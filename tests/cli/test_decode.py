@@ -233,8 +233,11 @@ def test_an_option_sets_what_it_says(seqkit: Command, toy_run: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--digitz", "3"], ["--digitz: this recipe's decoding has no such option. Did you mean 'digits'?"]),
-        (["--digitz", "3", "--lood"], ["Did you mean 'digits'?", "Did you mean 'loud'?"]),
+        (
+            ["--digitz", "3"],
+            ["--digitz: neither the command nor this recipe's decoding has such an option. Did you mean '--digits'?"],
+        ),
+        (["--digitz", "3", "--lood"], ["Did you mean '--digits'?", "Did you mean '--loud'?"]),
         (["--digits", "many"], ["digits", "integer"]),
         (["--digits"], ["--digits: a value is needed"]),
         (["--loud=perhaps"], ["loud", "boolean"]),
