@@ -221,7 +221,7 @@ def test_a_very_long_line_is_scored(language_runs: dict[str, Path], tmp_path: Pa
         (["a", "--samples", "2", "--temperature", "0"], "writes the same text each time"),
         (["a", "--stop", ""], "stop"),
         (["a", "--seed", "-1"], "seed"),
-        (["a", "--promt", "b"], "Did you mean 'prompt'?"),
+        (["a", "--promt", "b"], "Did you mean '--prompt'?"),
         (["--prompt"], "--prompt: a value is needed"),
         ([], "What is to be decoded?"),
         (["--score"], "What is to be decoded?"),
