@@ -277,7 +277,7 @@ def test_a_file_of_targets_that_cannot_be_read_is_named(
         (["one", "--n-best", "0"], "n_best"),
         (["one", "--n-best", "4", "--beam-size", "3"], "n_best=4 needs a beam of as many"),
         (["one", "--top-k", "3"], "--top-k does nothing in a beam search"),
-        (["one", "--beam-sise", "3"], "Did you mean 'beam-size'?"),
+        (["one", "--beam-sise", "3"], "Did you mean '--beam-size'?"),
         (["one", "--beam-size"], "--beam-size: a value is needed"),
         ([], "What is to be decoded?"),
     ],
@@ -328,7 +328,7 @@ def test_eval_prints_signatures_and_keeps_the_result(
         (["--score"], "--score changes nothing that is measured"),
         (["stray"], "'stray': eval takes one RUN, and a file as --data PATH."),
         (["--beam-size", "0"], "beam_size"),
-        (["--beam-sise", "1"], "Did you mean 'beam-size'?"),
+        (["--beam-sise", "1"], "Did you mean '--beam-size'?"),
     ],
 )
 def test_eval_refuses_what_it_cannot_use(
