@@ -44,7 +44,7 @@ class Worker:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # it is gone, which reading its answer tells
+            return self.read()  # it is gone: this raises, with what it said last
         return self.read()
 
     def read(self) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from seqkit.lstm import products
 BLOCK_ROWS = 1024
 """Rows whose scores stand in memory at once; with fewer, adding up the weight's gradient costs as much as it saves."""
 ROW_MULTIPLE = 128
-"""A block is filled up to so many rows, or twice as many, ...: a malloc that keeps freed memory can hand out the same
-buffers again then, and oneDNN meets few shapes, although every ragged batch has another number of steps."""
+"""A block is filled up to a multiple of so many rows, so that ragged batches ask for buffers of few sizes only."""
 
 
 class _SoftmaxNats(torch.autograd.Function):
