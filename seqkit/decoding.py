@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import os
 import queue
 import re
+import shutil
 import sys
+import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,7 +23,7 @@ from seqkit.config import resolve
 from seqkit.data.items import Items, Unusable
 from seqkit.data.readers import read_lines
 from seqkit.errors import ConfigError, InputError, RunError
-from seqkit.evaluation import predict
+from seqkit.evaluation import inference, predict
 from seqkit.recipe import Answer, DecodeConfig, Recipe
 from seqkit.runs.folder import Run
 from seqkit.runs.load import load_model, load_recipe
@@ -28,8 +32,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-CHUNK = 1024
-"""Inputs that are read before they are answered."""
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")
 
 
@@ -45,21 +47,48 @@ class Input:
     """Whether it is answered even where there is nothing in it; a blank line is not."""
     paired: str | None = None
     """The line that goes with it, where decoding was given a file of such lines."""
+    origin: str | None = None
+    """The file that it is, or is a line of; "stdin"; what names it otherwise. None where nothing could be read."""
+    spooled: Spooled | None = None
+    """What keeps the file of `source`, where it came through stdin."""
+
+    @property
+    def shown(self) -> str:
+        """The source as it was typed."""
+        return "-" if self.spooled is not None else str(self.source)
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One answer, or the problem that stood in its way. A blank line has neither."""
+    """One answer, or the problem that stood in its way; both where an input was answered in spite of a problem.
+
+    A blank line has neither.
+    """
 
     source: str
     answer: Answer | None = None
     problem: str | None = None
+    origin: str | None = None
+    """As of the `Input`."""
 
     def to_json(self) -> dict[str, Any]:
         """The object of `--json`."""
-        if self.problem is not None:
-            return {"source": self.source, "error": self.problem}
-        return {"source": self.source, **(self.answer.fields if self.answer is not None else {"text": ""})}
+        if self.answer is None:
+            return {"source": self.source, **({"text": ""} if self.problem is None else {"error": self.problem})}
+        warning = {} if self.problem is None else {"warning": self.problem}
+        return {"source": self.source, **self.answer.fields, **warning}
+
+
+class Spooled:
+    """A file on the disk with what came through a pipe. It is gone when the last reference to this is, or at exit."""
+
+    def __init__(self, content: BinaryIO, name: str) -> None:
+        """Read `content` to its end, in pieces, into a file `name`. Raises OSError where the disk cannot hold it."""
+        folder = Path(tempfile.mkdtemp(prefix="seqkit-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.path = folder / name
+        with self.path.open("xb") as file:
+            shutil.copyfileobj(content, file, 2**20)
 
 
 def expand(arguments: Sequence[str], recipe: Recipe[Any], stdin: BinaryIO | None = None) -> Iterator[Input]:
@@ -71,7 +100,8 @@ def expand(arguments: Sequence[str], recipe: Recipe[Any], stdin: BinaryIO | None
     for argument in arguments:
         path = Path(argument)
         if argument == "-":
-            yield from _lines((stdin or sys.stdin.buffer), "stdin")
+            read = _spooled if recipe.reads == "files" else _lines
+            yield from read(stdin or _stdin(), "stdin")
         elif not _exists(path, argument) and not _writable(argument):
             shown = argument.encode("utf-8", "replace").decode()
             yield Input(shown, "argument", f"argument '{shown}': not UTF-8.")
@@ -90,7 +120,12 @@ def expand(arguments: Sequence[str], recipe: Recipe[Any], stdin: BinaryIO | None
         elif recipe.reads == "files":
             yield Input(argument, argument, f"{argument}: no such file, and this run does not read text.")
         else:
-            yield Input(argument, "argument")
+            yield Input(argument, "argument", origin="argument")
+
+
+def _stdin() -> BinaryIO:
+    """Stdin by a reader of its own: Python closes sys.stdin when it ends, and cannot while a thread waits in that."""
+    return os.fdopen(sys.stdin.fileno(), "rb", closefd=False)
 
 
 def _exists(path: Path, argument: str) -> bool:
@@ -119,7 +154,7 @@ def _looks_like_path(text: str, recipe: Recipe[Any]) -> bool:
 
 def _file(path: Path, recipe: Recipe[Any]) -> Iterator[Input]:
     if recipe.reads == "files":
-        yield Input(path, str(path))
+        yield Input(path, str(path), origin=str(path))
         return
     try:
         with path.open("rb") as file:
@@ -135,10 +170,20 @@ def _lines(file: BinaryIO, name: str) -> Iterator[Input]:
         if number == 1:
             raw = raw.removeprefix(codecs.BOM_UTF8)
         try:
-            yield Input(raw.decode("utf-8").rstrip("\r\n"), place)
+            yield Input(raw.decode("utf-8").rstrip("\r\n"), place, origin=name)
         except UnicodeDecodeError as error:
             problem = f"{place}: byte {error.start + 1} of the line (0x{raw[error.start]:02x}) is not UTF-8."
-            yield Input(raw.decode("utf-8", "replace").rstrip("\r\n"), place, problem)
+            yield Input(raw.decode("utf-8", "replace").rstrip("\r\n"), place, problem, origin=name)
+
+
+def _spooled(file: BinaryIO, name: str) -> Iterator[Input]:
+    """A file that comes through a pipe, as one input."""
+    try:
+        spooled = Spooled(file, name)
+    except OSError as error:
+        yield Input("-", name, f"{name}: cannot be kept in {tempfile.gettempdir()}: {error.strerror}.")
+    else:
+        yield Input(spooled.path, name, origin=name, spooled=spooled)
 
 
 def _paired(inputs: Iterable[Input], path: Path) -> Iterator[Input]:
@@ -181,7 +226,7 @@ class Decoder:
         answers = []
         chosen = self.options(options)
         for decoded in self.stream(self.inputs(arguments, chosen), chosen):
-            if decoded.problem is not None:
+            if decoded.answer is None and decoded.problem is not None:
                 raise InputError(decoded.problem)
             answers.append(decoded.to_json())
         return answers
@@ -208,48 +253,65 @@ class Decoder:
             raise InputError(f"--{name} is the input, and '{arguments[0]}' is another.", hint="Give one of them.")
         shown = text.encode("utf-8", "replace").decode()
         problem = None if _writable(text) else f"--{name} '{shown}': not UTF-8."
-        return iter([Input(shown, f"--{name}", problem, blank_too=True)])
+        return iter([Input(shown, f"--{name}", problem, blank_too=True, origin=name)])
 
     def stream(self, inputs: Iterable[Input], options: DecodeConfig, *, live: bool = False) -> Iterator[Decoded]:
         """Answer inputs in order, in chunks, so that memory stays bounded however many there are.
 
         With `live` nothing waits for a chunk to fill: what has arrived is answered (for a pipe that is still growing).
         """
-        for group in _arriving(inputs) if live else _chunks(inputs):
+        size = self.recipe.decode_chunk
+        for group in _arriving(inputs, size) if live else _chunks(inputs, size):
             yield from self._answer(group, options)
+
+    def follow(self, file: BinaryIO, options: DecodeConfig, log: Callable[[str], None]) -> Iterator[Answer]:
+        """Answer raw data as it comes (`Recipe.live_option`). Raises InputError."""
+        with inference(self.models):
+            yield from self.recipe.follow(self.models, file, options, log)
 
     def _answer(self, group: Sequence[Input], options: DecodeConfig) -> list[Decoded]:
         decoded: list[Decoded] = []
         values, places, waiting = [], [], []
         for entry in group:
-            source = str(entry.source)
-            decoded.append(Decoded(source, problem=entry.problem))
+            source = entry.shown
+            decoded.append(Decoded(source, problem=entry.problem, origin=entry.origin))
             if entry.problem is not None or not (source.strip() or entry.blank_too):
                 continue
             try:
                 values.append(self.recipe.decoded_item(entry.source, options, entry.paired))
             except (InputError, Unusable) as problem:
-                decoded[-1] = Decoded(source, problem=f"{entry.place}: {problem}")
+                decoded[-1] = replace(decoded[-1], problem=_placed(entry.place, str(problem)))
                 continue
             places.append(entry.place)
             waiting.append(len(decoded) - 1)
         lengths = np.array([self.recipe.length(value) for value in values], dtype=np.int64)
         items = Items(values, lengths, places)
         predictions = predict(self.recipe, self.models, items, device=self.device, options=options)
-        for index, prediction in zip(waiting, predictions, strict=True):
-            decoded[index] = Decoded(decoded[index].source, self.recipe.answer(prediction, options))
+        for index, place, prediction in zip(waiting, places, predictions, strict=True):
+            try:
+                answer = self.recipe.answer(prediction, options)
+            except (InputError, Unusable) as problem:
+                decoded[index] = replace(decoded[index], problem=_placed(place, str(problem)))
+                continue
+            warning = None if answer.problem is None else _placed(place, answer.problem)
+            decoded[index] = replace(decoded[index], answer=answer, problem=warning)
         return decoded
 
 
-def _chunks(inputs: Iterable[Input]) -> Iterator[list[Input]]:
+def _placed(place: str, problem: str) -> str:
+    """A problem with its place, which it may name itself."""
+    return problem if problem.startswith(place) else f"{place}: {problem}"
+
+
+def _chunks(inputs: Iterable[Input], size: int) -> Iterator[list[Input]]:
     iterator = iter(inputs)
-    while group := list(islice(iterator, CHUNK)):
+    while group := list(islice(iterator, size)):
         yield group
 
 
-def _arriving(inputs: Iterable[Input]) -> Iterator[list[Input]]:
+def _arriving(inputs: Iterable[Input], size: int) -> Iterator[list[Input]]:
     """Groups of the inputs that have arrived by the time the last group is answered; a thread reads ahead."""
-    arrived: queue.Queue[Input | BaseException | None] = queue.Queue(maxsize=CHUNK)
+    arrived: queue.Queue[Input | BaseException | None] = queue.Queue(maxsize=size)
 
     def read() -> None:
         try:
@@ -263,7 +325,7 @@ def _arriving(inputs: Iterable[Input]) -> Iterator[list[Input]]:
     threading.Thread(target=read, daemon=True).start()
     while True:
         group = [arrived.get()]
-        while group[-1] is not None and len(group) < CHUNK and not arrived.empty():
+        while group[-1] is not None and len(group) < size and not arrived.empty():
             group.append(arrived.get())
         entries = [entry for entry in group if isinstance(entry, Input)]
         if entries:

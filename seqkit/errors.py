@@ -49,6 +49,10 @@ class InputError(SeqkitError):
     """An input of `decode` that cannot be used; other inputs go on."""
 
 
+class MediaError(InputError):
+    """An audio or video file that cannot be read or written; the message names it and says what is wrong with it."""
+
+
 class DivergenceError(SeqkitError):
     """Too many batches with a non-finite loss or gradient; the message names the examples."""
 

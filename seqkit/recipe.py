@@ -38,10 +38,10 @@ How the seven tasks answer it (what differs from text classification, which is `
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -91,6 +91,12 @@ class Answer:
 
     text: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+    suffix: str = ".txt"
+    """What the name of a file with the text ends in."""
+    problem: str | None = None
+    """What was wrong with the input, where there is an answer all the same."""
+    final: bool = True
+    """Whether it stays as it is; of a stream that is followed, the beginning of an answer comes before it does."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +135,14 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     paired_option: ClassVar[str | None] = None
     """The decoding option that names a file with a line for each input (`--target FILE`), where there is one: the line
     stands in `decoded_item`'s `paired`."""
+    live_option: ClassVar[str | None] = None
+    """The decoding option by which stdin is raw data that is answered as it comes (`--stream`), where there is one."""
     evaluated_options: ClassVar[frozenset[str]] = frozenset()
     """The decoding options that change an evaluation too, and that `seqkit eval` therefore takes (`beam_size`)."""
     suffixes: ClassVar[tuple[str, ...]] = (".txt",)
     """The files that decoding takes out of a folder."""
+    decode_chunk: ClassVar[int] = 1024
+    """Inputs that are read before they are answered; fewer where each is a heavy file."""
     caching: ClassVar[Caching | None] = None
     """How items are kept where SEQKIT_CACHE is set; None, where preparing is as quick as reading back (texts): they are
     not. A recipe that decodes audio or video names the columns of its files: `Caching(files=("audio",))`."""
@@ -240,7 +250,7 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
 
     @abc.abstractmethod
     def answer(self, prediction: Any, options: DecodeConfig) -> Answer:
-        """A prediction as text and JSON fields."""
+        """A prediction as text and JSON fields. Raises InputError where the input turned out to have no answer."""
 
     @abc.abstractmethod
     def example(self, source: str | Path) -> Mapping[str, Any]:
@@ -252,6 +262,15 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
         Raises InputError, Unusable.
         """
         return self.prepare(self.example(source))
+
+    def follow(
+        self, models: Sequence[nn.Module], file: BinaryIO, options: DecodeConfig, log: Callable[[str], None]
+    ) -> Iterator[Answer]:
+        """Answer raw data as it comes, for `live_option`; what a person may want to know besides goes to `log`.
+
+        Raises InputError.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names a live_option, and does not follow streams")
 
     def quick_options(self) -> DecodeConfig | None:
         """What evaluations between the epochs of a training predict with, where the whole search would be slow."""

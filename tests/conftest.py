@@ -41,3 +41,26 @@ def train_toy(toy: Callable[..., Recipe[Any]], tmp_path: Path) -> Callable[..., 
         return train(find(str(TOY))[0], toy(overrides), tmp_path / name, console=console, **settings)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tones_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of sounds in which each letter is a tone."""
+    from tests import tones
+
+    return tones.write_manifest(tmp_path_factory.mktemp("tones"), tones.texts(24))
+
+
+@pytest.fixture(scope="session")
+def speech_runs(tmp_path_factory: pytest.TempPathFactory, tones_manifest: Path) -> dict[str, Path]:
+    """Runs of the speech recipe: "both" reads in both directions, "live" can follow a stream."""
+    from seqkit.cli.train import configure
+    from seqkit.training.session import train
+    from tests import tones
+
+    folder = tmp_path_factory.mktemp("speech")
+    for name, more in (("both", ()), ("live", tones.LIVE)):
+        source, preset, recipe = configure("speech", [*tones.settings(tones_manifest), *more])
+        console = Console(quiet=True)
+        train(source, recipe, folder / name, preset=preset, overwrite=False, init_from=None, console=console)
+    return {name: folder / name for name in ("both", "live")}

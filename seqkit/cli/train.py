@@ -175,7 +175,7 @@ def configure(reference: str, overrides: list[str], seed: int | None = None) -> 
 
 
 def _summary(path: Path, sample: str, recipe_folder: str | None, console: Console) -> None:
-    """Say where everything is, and what to type next."""
+    """Say where everything is, and what to type next. Exits with 2 where examples were broken."""
     from seqkit.storage import read_json
 
     result = read_json(path / "results.json")["validation"]
@@ -189,6 +189,14 @@ def _summary(path: Path, sample: str, recipe_folder: str | None, console: Consol
     own = "" if recipe_folder is None else f" --recipe {shlex.quote(recipe_folder)}"
     typer.echo(f"seqkit eval {path}{own}")
     typer.echo(f"seqkit decode {path} {sample}{own}")
+    broken = read_json(path / "data.json").get("broken", [])
+    if broken:
+        console.print(
+            f"\n{len(broken)} examples could not be used: {path / 'data.json'} names them.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(2)
 
 
 def _summary_of_several(parent: Path, source: RecipeSource, summary: Summary, console: Console) -> None:

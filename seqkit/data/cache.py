@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import seqkit
 from seqkit.config import Config
-from seqkit.data.items import Item, Unusable, attempt
+from seqkit.data.items import Broken, Item, Unusable, attempt
 from seqkit.data.packed import pack, unpack
 from seqkit.errors import ConfigError, RunError
 
@@ -151,7 +151,8 @@ class Kept:
                 outcome = None if key is None else _restored(found.get(key))
                 if outcome is None:
                     outcome = attempt(prepare, example)
-                    if key is not None:
+                    # What is broken may be mended, beside the file that the key is made of.
+                    if key is not None and not isinstance(outcome, Broken):
                         self.store.put(key, pack(str(outcome) if isinstance(outcome, Unusable) else outcome))
                 yield example, outcome
 

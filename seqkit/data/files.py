@@ -22,7 +22,7 @@ def find_files(config: DataConfig) -> dict[str, Path] | None:
         return _below_path(Path(config.path).expanduser(), config)
     if config.train is not None:
         for root in roots():
-            if is_there(root / config.train):
+            if _is_data(root / config.train):
                 return _named_files(config, [root])
     return None
 
@@ -61,7 +61,7 @@ def _named_files(config: DataConfig, roots: Sequence[Path], skip: str = "") -> d
         file = getattr(config, name)
         if file is None or name == skip:
             continue
-        path = next((root / file for root in roots if is_there(root / file)), None)
+        path = next((root / file for root in roots if _is_data(root / file)), None)
         if path is None:
             looked = " and ".join(str(root.absolute()) for root in roots)
             hint = f"Put it there, or set data.{name}=null to cut that part from the training part."
@@ -70,3 +70,8 @@ def _named_files(config: DataConfig, roots: Sequence[Path], skip: str = "") -> d
             raise DataError(f"The {name} file '{file}' is not found in {looked}.", hint=hint)
         found[name] = path
     return found
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a file is there, or a folder, whose layout a recipe may know."""
+    return is_there(path) or path.is_dir()

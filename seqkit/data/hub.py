@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from seqkit.data.config import HubConfig
+from seqkit.data.embedded import written_files
 from seqkit.data.nested import column_names, locate
 from seqkit.errors import DataError, nearest
 
@@ -126,6 +127,8 @@ def _texts(data: datasets.Dataset, steps: tuple[str, ...], config: HubConfig, or
     if len(steps) > 1:
         data = data.select_columns([steps[0]]).flatten()  # its columns have dotted names
     feature = data.features[column]
+    if isinstance(feature, (datasets.Audio, datasets.Video)):
+        return written_files(data.cast_column(column, type(feature)(decode=False))[column])
     if isinstance(feature, datasets.ClassLabel):
         known: Sequence[str] = (
             feature.names if config.labels == "names" else [str(i) for i in range(feature.num_classes)]

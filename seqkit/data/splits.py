@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from seqkit.data.config import DataConfig
 from seqkit.data.cutting import cut, cut_tail, hold_out
 from seqkit.data.files import SPLITS, find_files, roots, where_looked
-from seqkit.data.readers import read_table
+from seqkit.data.readers import Table, read_table
 from seqkit.data.templates import is_template, is_there
 from seqkit.errors import DataError
 
@@ -42,6 +42,21 @@ class GroupError(DataError):
 
 
 Rows = Mapping[str, Sequence[Mapping[str, str]]]
+FolderReader = Callable[[Path], Table | None]
+"""Makes a table, with the recipe's columns, of a folder whose layout it knows; None for another folder."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a recipe's examples are, besides texts in a manifest."""
+
+    files: frozenset[str] = frozenset()
+    """The recipe's columns whose values are paths; relative ones begin at the folder of the manifest."""
+    folder: FolderReader | None = None
+    """What reads a folder that has no manifest."""
+
+
+TEXTS = Sources()
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,8 @@ class Split:
     """Where the part comes from, in words."""
     from_hub: bool = False
     """Whether it comes from the Hugging Face hub, where what lies beside the files is not to be had."""
+    files: frozenset[str] = frozenset()
+    """The columns whose values are paths of files."""
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -81,6 +98,7 @@ def load_splits(
     seed: int | None = None,
     stratify: str | None = None,
     may_be_empty: Collection[str] = (),
+    sources: Sources = TEXTS,
 ) -> dict[str, Split]:
     """Find the parts "train", "validation" and "test", and cut from train the ones that are missing.
 
@@ -95,7 +113,7 @@ def load_splits(
     if apart is not None:
         config = config.model_copy(update={"test": None})  # a test file gives way to the group
         columns = {**columns, _HELD_OUT: apart}
-    splits = _find(config, columns, demo, may_be_empty)
+    splits = _find(config, columns, demo, may_be_empty, sources)
     if apart is not None:
         splits = _hold_out(splits, apart, config.held_out_value)
     seed = config.split_seed if seed is None else seed
@@ -113,10 +131,15 @@ def load_splits(
 
 
 def load_file(
-    path: str | Path, config: DataConfig, columns: Mapping[str, str], *, may_be_empty: Collection[str] = ()
+    path: str | Path,
+    config: DataConfig,
+    columns: Mapping[str, str],
+    *,
+    may_be_empty: Collection[str] = (),
+    sources: Sources = TEXTS,
 ) -> Split:
     """One file as one part, e.g. for `eval --data PATH`; the arguments as in `load_splits`. Raises DataError."""
-    return _from_file(Path(path).expanduser(), config, columns, may_be_empty, group=False)
+    return _from_file(Path(path).expanduser(), config, columns, may_be_empty, sources, group=False)
 
 
 def find_file(config: DataConfig, key: str) -> Path:
@@ -159,10 +182,18 @@ def fingerprint(split: Split) -> str:
     """SHA-256 (hexadecimal) over the content of the recipe's columns, in order; where a file lies does not matter."""
     digest = hashlib.sha256()
     for name in sorted(set(split.examples.column_names) - {PLACE, GROUP}):
-        for text in (name, *split.column(name), ""):
+        values = split.column(name)
+        if name in split.files:
+            values = [_file_mark(Path(value)) for value in values]
+        for text in (name, *values, ""):
             raw = text.encode("utf-8", "surrogatepass")
             digest.update(len(raw).to_bytes(8, "little") + raw)
     return digest.hexdigest()
+
+
+def _file_mark(path: Path) -> str:
+    """A file's name and size, -1 where there is none: cheap, and the same wherever the file lies."""
+    return f"{path.name}:{path.stat().st_size if path.is_file() else -1}"
 
 
 def make_split(columns: Mapping[str, Sequence[str]], places: Sequence[str], *, origin: str) -> Split:
@@ -171,56 +202,97 @@ def make_split(columns: Mapping[str, Sequence[str]], places: Sequence[str], *, o
 
 
 def _find(
-    config: DataConfig, columns: Mapping[str, str], demo: Callable[[], Rows] | None, may_be_empty: Collection[str]
+    config: DataConfig,
+    columns: Mapping[str, str],
+    demo: Callable[[], Rows] | None,
+    may_be_empty: Collection[str],
+    sources: Sources,
 ) -> dict[str, Split]:
     """The parts that exist, from the first source that has them."""
     if config.demo and config.path is None:
         if demo is None:
             raise DataError("This recipe has no demo corpus.", hint="Set data.demo=false and give data.path=...")
-        return _from_demo(demo(), config.held_out_column)
+        found = _from_demo(demo(), config.held_out_column)
+        return {name: replace(part, files=sources.files) for name, part in found.items()}
+    folder = None if config.path is None or config.train is not None else Path(config.path).expanduser()
+    if folder is not None and folder.is_dir() and sources.folder is not None:
+        return {"train": _from_file(folder, config, columns, may_be_empty, sources, group=True)}
     files = find_files(config)
     if files is not None:
-        return _from_files(files, config, columns, may_be_empty)
+        return _from_files(files, config, columns, may_be_empty, sources)
     looked = where_looked(config)
     if config.hub is not None:
         from seqkit.data.hub import load_hub
 
         wanted = SPLITS if config.held_out_column is None else SPLITS[:2]
         hint = f"{looked}{_ways(config)}"
-        found = load_hub(config.hub, columns, config.group, hint=hint, may_be_empty=may_be_empty, parts=wanted)
-        return {name: _checked(name, _hub_split(part)) for name, part in found.items()}
+        parts = load_hub(config.hub, columns, config.group, hint=hint, may_be_empty=may_be_empty, parts=wanted)
+        return {name: _checked(name, replace(_hub_split(part), files=sources.files)) for name, part in parts.items()}
     if config.train is None:
         raise DataError("No data is named.", hint=_ways(config))
     raise DataError(f"The training file '{config.train}' is not found.", hint=f"{looked}{_ways(config)}")
 
 
 def _from_files(
-    files: Mapping[str, Path], config: DataConfig, columns: Mapping[str, str], may_be_empty: Collection[str]
+    files: Mapping[str, Path],
+    config: DataConfig,
+    columns: Mapping[str, str],
+    may_be_empty: Collection[str],
+    sources: Sources,
 ) -> dict[str, Split]:
     needs_cut = ("validation" not in files and config.validation_fraction > 0) or (
         "test" not in files and (config.test_fraction > 0 or config.held_out_column is not None)
     )
     return {
-        name: _from_file(path, config, columns, may_be_empty, group=name == "train" and needs_cut)
+        name: _from_file(path, config, columns, may_be_empty, sources, group=name == "train" and needs_cut)
         for name, path in files.items()
     }
 
 
 def _from_file(
-    path: Path, config: DataConfig, columns: Mapping[str, str], may_be_empty: Collection[str], *, group: bool
+    path: Path,
+    config: DataConfig,
+    columns: Mapping[str, str],
+    may_be_empty: Collection[str],
+    sources: Sources,
+    *,
+    group: bool,
 ) -> Split:
-    if not is_template(path) and not path.is_file():
-        raise DataError(f"{path}: there is no such file.", hint="Check the spelling.")
     extra = [config.group] if group and config.group is not None else []
-    # An empty group is allowed: such an example is a group of its own.
-    needed = [theirs for ours, theirs in columns.items() if ours not in may_be_empty]
-    optional = [theirs for ours, theirs in columns.items() if ours in may_be_empty] + extra
-    table = read_table(path, needed, optional=optional, format=config.format)
-    values = {ours: table.columns[theirs] for ours, theirs in columns.items()}
+    if path.is_dir():
+        table, names = _folder_table(path, sources, [*columns, *extra], columns), {ours: ours for ours in columns}
+    elif not is_template(path) and not path.is_file():
+        raise DataError(f"{path}: there is no such file.", hint="Check the spelling.")
+    else:
+        # An empty group is allowed: such an example is a group of its own.
+        needed = [theirs for ours, theirs in columns.items() if ours not in may_be_empty]
+        optional = [theirs for ours, theirs in columns.items() if ours in may_be_empty] + extra
+        table, names = read_table(path, needed, optional=optional, format=config.format), dict(columns)
+    values = {ours: table.columns[theirs] for ours, theirs in names.items()}
+    for ours in sources.files:
+        values[ours] = [str(path.absolute().parent / Path(file).expanduser()) for file in values[ours]]
     if extra:
         values[GROUP] = table.columns[extra[0]]
-    split = Split(_dataset({**values, PLACE: table.places}), table.left_out, str(path))
+    split = Split(_dataset({**values, PLACE: table.places}), table.left_out, str(path), files=sources.files)
     return _checked(str(path), split)
+
+
+def _folder_table(path: Path, sources: Sources, wanted: Sequence[str], columns: Mapping[str, str]) -> Table:
+    """What a folder's layout says. Raises DataError for a folder that has none, or lacks a column."""
+    table = None if sources.folder is None else sources.folder(path)
+    if table is None:
+        raise DataError(
+            f"{path} is a folder, and nothing in it says what its files are.",
+            hint=f"Give a table with columns {', '.join(columns.values())}, or name it: data.train=FILE.",
+        )
+    held_out = {_HELD_OUT: table.columns[columns[_HELD_OUT]]} if columns.get(_HELD_OUT) in table.columns else {}
+    table = replace(table, columns={**table.columns, **held_out})
+    for name in wanted:
+        if name not in table.columns:
+            there = ", ".join(table.columns)
+            shown = columns.get(name, name)
+            raise DataError(f"{path}: this folder gives no column '{shown}'.", hint=f"It gives {there}.")
+    return table
 
 
 def _from_demo(rows: Rows, held_out: str | None) -> dict[str, Split]:

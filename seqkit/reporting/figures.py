@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqkit.storage import write_bytes
+from seqkit.storage import disk_errors, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,3 +35,14 @@ def save_figure(figure: Figure, path: Path) -> Path:
         figure.savefig(buffer, format="png", dpi=130)
     write_bytes(path, buffer.getvalue())
     return path
+
+
+def free_path(folder: Path, name: str, suffix: str = ".png") -> Path:
+    """The first of name.png, name-2.png and so on that is not there; the folder is made where it is missing.
+
+    Raises RunError where it cannot be made.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    names = (folder / f"{name}{'' if number == 1 else f'-{number}'}{suffix}" for number in itertools.count(1))
+    return next(path for path in names if not path.exists())

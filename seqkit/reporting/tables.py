@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _LABELS_SHOWN = 12
+_BROKEN_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class DataReport:
     duplicates: Sequence[Duplicates] = field(default_factory=tuple)
     warnings: Sequence[str] = field(default_factory=tuple)
     """What the user should know, a sentence each."""
+    broken: Sequence[str] = field(default_factory=tuple)
+    """A sentence for each example that could not be used because its file or its text is at fault."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -77,7 +80,14 @@ def data_table(report: DataReport) -> RenderableType:
     lines = [Text(f"{name}: {split.origin}", style="dim") for name, split in report.splits.items()]
     lines += [Text(line, style="dim") for line in _left_out(report)]
     lines += [Text(f"warning: {line}", style="yellow") for line in report.warnings]
+    lines += [Text(line, style="red") for line in broken_lines(report.broken)]
     return Group(table, *lines)
+
+
+def broken_lines(broken: Sequence[str]) -> list[str]:
+    """The sentences about broken examples, as many as a person reads."""
+    more = len(broken) - _BROKEN_SHOWN
+    return [*broken[:_BROKEN_SHOWN], *([f"and {more:,} more examples are broken."] if more > 0 else [])]
 
 
 def _lengths(length: Mapping[str, float]) -> str:

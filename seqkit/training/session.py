@@ -84,6 +84,7 @@ def prepare(
         key_column=recipe.key_column,
         label_column=recipe.label_column,
         unit=recipe.unit,
+        broken=[sentence for split_items in items.values() for sentence in split_items.broken],
     )
     return Prepared(recipe, items, report, fingerprints)
 

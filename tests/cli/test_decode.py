@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import seqkit as package
-from seqkit.decoding import CHUNK
 from seqkit.errors import ConfigError, InputError
+from seqkit.recipe import Recipe
 
 Command = Callable[..., Any]
 TOY = Path(__file__).parents[1] / "toy"
@@ -109,7 +109,7 @@ def test_a_growing_pipe_is_answered_as_its_lines_come(
 
 
 def test_order_is_kept_over_more_than_one_chunk(seqkit: Command, toy_run: Path, tmp_path: Path) -> None:
-    count = 2 * CHUNK + 7
+    count = 2 * Recipe.decode_chunk + 7
     numbers = [f"{index} 0 0 {-count + 0.5}" if index % 3 else "" for index in range(count)]
     (tmp_path / "a.txt").write_text("\n".join(numbers) + "\n")
     result = seqkit("decode", toy_run, "--recipe", TOY, tmp_path / "a.txt", "--json")

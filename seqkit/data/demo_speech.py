@@ -1,0 +1,354 @@
+"""Spoken numbers in English, by many voices: an honest small task for the demo of speech to text.
+
+A small grammar draws them from a fixed seed: numbers ("TWO HUNDRED AND FIVE") and digits one by one ("FOUR OH NINE
+SEVEN"), of one to five words. espeak-ng speaks them, offline: an accent with a variant (the shape of the throat, so to
+say) is a voice, and speed, pitch and pauses are drawn for each utterance, loudness and noise too. Each is a file of one
+of four codecs.
+
+The variants of validation are not those of training, and those of test are others again: both ask for unknown voices.
+Numbers of three words and more are in one part only.
+
+The files are made once and kept in the cache. espeak-ng is GPL, and therefore runs as a program of its own
+(espeak_worker.py): this module starts it and reads what it writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from rich.console import Console
+
+from seqkit.data import espeak_worker
+from seqkit.data.embedded import cache_folder
+from seqkit.errors import DataError
+from seqkit.media.resample import Resampler
+from seqkit.media.write import write_audio
+from seqkit.reporting.progress import counting
+from seqkit.storage import disk_errors
+
+Choice = TypeVar("Choice")
+
+SIZES = {"train": 1500, "validation": 200, "test": 200}
+SAMPLE_RATE = 16_000
+"""Hz; a codec that does not know it takes the next higher one."""
+ACCENTS = (*("en", "en-us", "en-029", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-gb-x-rp", "en-us-nyc"),)
+# Those that sound alike (klatt2 and klatt3, Reed and adam) are in one part.
+VARIANTS = {
+    "train": (
+        *("m1", "m3", "m4", "m5", "m6", "m8", "f1", "f3", "f4", "Alex", "Alicia", "Andy", "Annie", "Diogo", "Gene"),
+        *("Mario", "Michael", "Nguyen", "Reed", "adam", "announcer", "aunty", "grandma", "grandpa", "klatt2"),
+        *("klatt3", "marcelo", "max", "miguel", "norbert", "pablo", "shelby"),
+    ),
+    "validation": ("m7", "f2", "Mike", "belinda", "boris", "travis"),
+    "test": ("m2", "f5", "Denis", "quincy", "steph", "rob"),
+}
+_CODECS = (".opus", ".mp3", ".flac", ".m4a")
+_VERSION = 1  # of what is done to a sound; the plan has a digest of its own
+_SEED = 1997
+_BATCH = 200  # utterances that one process speaks
+_WRITERS = 8
+_PATIENCE = 300.0  # seconds for them; they take about two
+_STALE = 24 * 3600.0  # seconds after which an unfinished folder is one that nobody fills any more
+_TEMPORARY = ".partial-"
+
+_UNITS = (
+    *("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE", "TEN", "ELEVEN", "TWELVE"),
+    *("THIRTEEN", "FOURTEEN", "FIFTEEN", "SIXTEEN", "SEVENTEEN", "EIGHTEEN", "NINETEEN"),
+)
+_TENS = ("TWENTY", "THIRTY", "FORTY", "FIFTY", "SIXTY", "SEVENTY", "EIGHTY", "NINETY")
+_SHARES = {0: "validation", 1: "test"}  # of ten; the rest is training's
+
+
+@dataclass(frozen=True)
+class _Utterance:
+    """What is said, and how it sounds."""
+
+    file: str
+    """Its place in the folder."""
+    text: str
+    voice: str
+    rate: int
+    """Words a minute."""
+    pitch: int
+    """0 to 100."""
+    range: int
+    """How much the pitch moves, 0 to 100."""
+    gap: int
+    """Pause between words, in 10 ms at usual speed."""
+    seed: int
+    before: float
+    """Silence, in seconds."""
+    after: float
+    peak: float
+    """The loudest sample, 0 to 1."""
+    noise: float | None
+    """Of white noise, in dB below the speech; None for none."""
+
+
+def demo_speech(sizes: Mapping[str, int] = SIZES) -> dict[str, list[dict[str, str]]]:
+    """The corpus: {part: rows}, each row with "audio" (path of a file), "text" (words in capitals) and "speaker".
+
+    Parts: train, validation and test, as many utterances as `sizes` says; the first n of a part are always the same.
+    The files are made at the first call, in the cache, and stay there. Raises DataError where they have to be made and
+    the package with the voices is not installed, or cannot speak; RunError and MediaError where the disk cannot hold
+    them.
+    """
+    plan = {part: _plan(part, size) for part, size in sizes.items()}
+    described = json.dumps([_VERSION, {part: [asdict(said) for said in spoken] for part, spoken in plan.items()}])
+    folder = cache_folder() / f"demo-speech-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
+    utterances = [said for spoken in plan.values() for said in spoken]
+    if not _whole(folder, utterances):
+        _make(folder, list(plan.values()))
+    return {
+        part: [{"audio": str(folder / said.file), "text": said.text, "speaker": said.voice} for said in spoken]
+        for part, spoken in plan.items()
+    }
+
+
+# What is said --------------------------------------------------------------------------------------------------------
+
+
+def _plan(part: str, size: int) -> list[_Utterance]:
+    draws = _Draws(f"{_SEED} {part}")
+    return [
+        _Utterance(
+            file=f"{part}/{number:05d}{_CODECS[number % len(_CODECS)]}",
+            text=draws.text(part),
+            voice=f"{draws.pick(ACCENTS)}+{draws.pick(VARIANTS[part])}",
+            rate=draws.whole(100, 241),
+            pitch=draws.whole(25, 76),
+            range=draws.whole(20, 81),
+            gap=draws.whole(0, 4),
+            seed=draws.whole(1, 1 << 30),
+            before=draws.real(0.03, 0.3),
+            after=draws.real(0.05, 0.3),
+            peak=draws.real(0.15, 0.95),
+            noise=draws.real(15.0, 35.0) if draws.whole(0, 3) == 0 else None,
+        )
+        for number in range(size)
+    ]
+
+
+class _Draws:
+    """Draws from a seed. Only `random()` is promised to give the same numbers in every version of Python."""
+
+    def __init__(self, seed: str) -> None:
+        self._rng = random.Random(int.from_bytes(hashlib.sha256(seed.encode()).digest(), "big"))
+
+    def whole(self, begin: int, end: int) -> int:
+        """A whole number from `begin`, below `end`."""
+        return begin + int(self._rng.random() * (end - begin))
+
+    def real(self, low: float, high: float) -> float:
+        """A number between two others, to a thousandth."""
+        return round(low + self._rng.random() * (high - low), 3)
+
+    def pick(self, choices: Sequence[Choice]) -> Choice:
+        """One of the choices."""
+        return choices[self.whole(0, len(choices))]
+
+    def text(self, part: str) -> str:
+        """One to five words that may be in a part."""
+        kinds: list[Callable[[], list[str]]] = [self._below_hundred, self._hundreds, self._thousands, self._digits]
+        while True:
+            words = self.pick(kinds)()
+            text = " ".join(words)
+            if len(words) <= 5 and (len(words) < 3 or _part_of(text) == part):
+                return text
+
+    def _below_hundred(self) -> list[str]:
+        return _small(self.whole(0, 100))
+
+    def _hundreds(self) -> list[str]:
+        rest = _small(self.whole(1, 100)) if self.whole(0, 6) else []
+        return [_UNITS[self.whole(1, 10)], "HUNDRED", *(["AND"] if rest and self.whole(0, 2) else []), *rest]
+
+    def _thousands(self) -> list[str]:
+        rest = self.pick((lambda: [], lambda: ["AND", *self._below_hundred()], self._hundreds))()
+        return [*_small(self.whole(1, 100)), "THOUSAND", *rest]
+
+    def _digits(self) -> list[str]:
+        nought = self.pick(("OH", "ZERO"))
+        digits = [self.whole(0, 10) for _ in range(self.whole(2, 6))]
+        return [_UNITS[digit] if digit else nought for digit in digits]
+
+
+def _small(number: int) -> list[str]:
+    """The words of a number below 100."""
+    if number < 20:
+        return [_UNITS[number]]
+    tens, units = divmod(number, 10)
+    return [_TENS[tens - 2], *([_UNITS[units]] if units else [])]
+
+
+def _part_of(text: str) -> str:
+    """The part that a text belongs to, drawn by its hash, which is the same everywhere."""
+    return _SHARES.get(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 10, "train")
+
+
+# How it sounds -------------------------------------------------------------------------------------------------------
+
+
+def _make(folder: Path, parts: Sequence[Sequence[_Utterance]]) -> None:
+    """Fill a folder with the files of all parts. It appears under its name when it is whole; if two make it, the first one's stays.
+
+    What stands there and is not whole is replaced.
+    """
+    voices = _voices()
+    utterances = [said for part in parts for said in part]
+    console = Console(stderr=True)
+    begun = time.monotonic()
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{folder.name}-", dir=folder.parent))
+    try:
+        with disk_errors(folder):
+            for part in {Path(said.file).parent for said in utterances}:
+                (temporary / part).mkdir()
+        made, seconds = 0, 0.0
+        with counting(console, "Speaking numbers for the demo") as progress:
+            for batch in _batches(parts):
+                rate, sounds = _synthesized(batch, voices)
+                # Most of the time goes by in waiting for the disk: several files at once wait together.
+                with ThreadPoolExecutor(_WRITERS) as pool:
+                    for written in pool.map(partial(_write, temporary, rate), batch, sounds):
+                        seconds += written
+                        made += 1
+                        progress(made, len(utterances))
+        with disk_errors(folder):
+            temporary.chmod(0o755)  # mkdtemp lets nobody else in
+            _put(temporary, folder, utterances)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    console.print(
+        f"Made the demo corpus, {len(utterances):,} spoken numbers ({seconds / 60:.0f} minutes), "
+        f"in {time.monotonic() - begun:.0f} s: {folder}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _whole(folder: Path, utterances: Sequence[_Utterance]) -> bool:
+    return all((folder / said.file).is_file() for said in utterances) and folder.is_dir()
+
+
+def _put(temporary: Path, folder: Path, utterances: Sequence[_Utterance]) -> None:
+    """Give a filled folder its name."""
+    if folder.exists() and not _whole(folder, utterances):
+        shutil.rmtree(folder)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if not _whole(folder, utterances):  # nobody else was faster: the disk refuses
+            raise
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed processes left beside a folder."""
+    for left in folder.parent.glob(f"{_TEMPORARY}{folder.name}-*"):
+        if time.time() - left.stat().st_mtime > _STALE:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _batches(parts: Sequence[Sequence[_Utterance]]) -> Iterator[Sequence[_Utterance]]:
+    """What one process speaks, of one part: how espeak-ng says a thing hangs a little on what it has said before."""
+    for part in parts:
+        for begin in range(0, len(part), _BATCH):
+            yield part[begin : begin + _BATCH]
+
+
+def _write(folder: Path, rate: int, said: _Utterance, sound: np.ndarray) -> float:
+    """Write an utterance, of the voice's samples (N,) int16 at `rate` Hz; returns its seconds."""
+    if not sound.any():
+        raise DataError(f"espeak-ng says nothing for '{said.text}' with the voice '{said.voice}'.")
+    samples = _recorded(said, sound, rate)
+    write_audio(folder / said.file, samples, SAMPLE_RATE)
+    return len(samples) / SAMPLE_RATE
+
+
+def _recorded(said: _Utterance, sound: np.ndarray, rate: int) -> np.ndarray:
+    """Samples (N,) as a microphone would have them: at `SAMPLE_RATE`, with silence around them, with noise."""
+    resampler = Resampler(rate, SAMPLE_RATE)
+    speech = np.concatenate([resampler.push(sound.astype(np.float32) / 32768), resampler.flush()])
+    speech *= said.peak / np.abs(speech).max()
+    before, after = (round(seconds * SAMPLE_RATE) for seconds in (said.before, said.after))
+    samples = np.pad(speech, (before, after))
+    if said.noise is not None:
+        level = np.sqrt(np.mean(speech**2)) * 10 ** (-said.noise / 20)
+        # RandomState's numbers are the same in every version of NumPy.
+        samples += level * np.random.RandomState(said.seed).standard_normal(len(samples))
+    return np.clip(samples, -1.0, 1.0).astype(np.float32)
+
+
+# The program that speaks ---------------------------------------------------------------------------------------------
+
+
+def _voices() -> tuple[str, str]:
+    """Where espeak-ng's library is, and its data. Raises DataError where the package is not installed."""
+    try:
+        package = importlib.import_module("espeakng_loader")  # it says where they are, and loads nothing
+    except ImportError as error:
+        raise DataError(
+            "The demo corpus of speech needs the package espeakng-loader, which is not installed.",
+            hint="Run: pip install 'seqkit[demo]'",
+        ) from error
+    return package.get_library_path(), package.get_data_path()
+
+
+def _synthesized(batch: Sequence[_Utterance], voices: tuple[str, str]) -> tuple[int, list[np.ndarray]]:
+    """The sample rate in Hz, and the samples (N,) int16 of each utterance.
+
+    Raises DataError where the program fails, dies or hangs.
+    """
+    kept = ("voice", "seed", "rate", "pitch", "range", "gap")
+    jobs = [{"text": said.text.lower()} | {name: getattr(said, name) for name in kept} for said in batch]
+    command = [sys.executable, "-I", "-S", str(Path(espeak_worker.__file__)), *voices]
+    given = "".join(f"{json.dumps(job)}\n" for job in jobs).encode()
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, timeout=_PATIENCE, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise _failure(f"it did not answer within {_PATIENCE:.0f} s") from error
+    except OSError as error:
+        raise _failure(f"it cannot be started: {error.strerror or error}") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        raise _failure(said[-1] if said else f"it ended with {ended}")
+    rate, *sounds = _parsed(done.stdout)
+    if len(sounds) != len(batch):
+        raise _failure(f"{len(sounds)} of {len(batch)} sounds came")
+    return int.from_bytes(rate, "little"), [np.frombuffer(sound, dtype="<i2") for sound in sounds]
+
+
+def _failure(reason: str) -> DataError:
+    hint = "Run: pip install --force-reinstall espeakng-loader"
+    return DataError(f"espeak-ng cannot speak the demo corpus: {reason}.", hint=hint)
+
+
+def _parsed(answer: bytes) -> Iterator[bytes]:
+    """The program's answer, cut: the rate's four bytes, then each sound's, as far as it is whole."""
+    yield answer[:4]
+    at = 4
+    while at + 4 <= len(answer):
+        (size,) = struct.unpack_from("<I", answer, at)
+        if at + 4 + size > len(answer):
+            return
+        yield answer[at + 4 : at + 4 + size]
+        at += 4 + size
