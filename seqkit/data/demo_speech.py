@@ -9,22 +9,19 @@ The variants of validation are not those of training, and those of test are othe
 Numbers of three words and more are in one part only.
 
 The files are made once and kept in the cache. espeak-ng is GPL, and therefore runs as a program of its own
-(espeak_worker.py): this module starts it and reads what it writes.
+(see `seqkit.data.espeak`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import importlib
 import json
 import random
 import shutil
-import struct
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -34,8 +31,8 @@ from typing import TypeVar
 import numpy as np
 from rich.console import Console
 
-from seqkit.data import espeak_worker
 from seqkit.data.embedded import cache_folder
+from seqkit.data.espeak import Job, Voices, find_voices, speak
 from seqkit.errors import DataError
 from seqkit.media.resample import Resampler
 from seqkit.media.write import write_audio
@@ -63,7 +60,6 @@ _VERSION = 1  # of what is done to a sound; the plan has a digest of its own
 _SEED = 1997
 _BATCH = 200  # utterances that one process speaks
 _WRITERS = 8
-_PATIENCE = 300.0  # seconds for them; they take about two
 _STALE = 24 * 3600.0  # seconds after which an unfinished folder is one that nobody fills any more
 _TEMPORARY = ".partial-"
 
@@ -112,8 +108,7 @@ def demo_speech(sizes: Mapping[str, int] = SIZES) -> dict[str, list[dict[str, st
     plan = {part: _plan(part, size) for part, size in sizes.items()}
     described = json.dumps([_VERSION, {part: [asdict(said) for said in spoken] for part, spoken in plan.items()}])
     folder = cache_folder() / f"demo-speech-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
-    utterances = [said for spoken in plan.values() for said in spoken]
-    if not _whole(folder, utterances):
+    if not _whole(folder, plan.values()):
         _make(folder, list(plan.values()))
     return {
         part: [{"audio": str(folder / said.file), "text": said.text, "speaker": said.voice} for said in spoken]
@@ -166,10 +161,11 @@ class _Draws:
     def text(self, part: str) -> str:
         """One to five words that may be in a part."""
         kinds: list[Callable[[], list[str]]] = [self._below_hundred, self._hundreds, self._thousands, self._digits]
+        length = self.whole(1, 6)  # first of all, so that it is drawn alike in all parts
         while True:
             words = self.pick(kinds)()
             text = " ".join(words)
-            if len(words) <= 5 and (len(words) < 3 or _part_of(text) == part):
+            if len(words) == length and (length < 3 or _part_of(text) == part):
                 return text
 
     def _below_hundred(self) -> list[str]:
@@ -206,12 +202,11 @@ def _part_of(text: str) -> str:
 
 
 def _make(folder: Path, parts: Sequence[Sequence[_Utterance]]) -> None:
-    """Fill a folder with the files of all parts. It appears under its name when it is whole; if two make it, the first one's stays.
+    """Make the files of all parts, in a folder that appears under its name when it is whole.
 
-    What stands there and is not whole is replaced.
+    If two processes make it at once, one of the two stays. What stands there and is not whole is replaced.
     """
-    voices = _voices()
-    utterances = [said for part in parts for said in part]
+    voices = find_voices()
     console = Console(stderr=True)
     begun = time.monotonic()
     with disk_errors(folder):
@@ -219,44 +214,52 @@ def _make(folder: Path, parts: Sequence[Sequence[_Utterance]]) -> None:
         _remove_stale(folder)
         temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{folder.name}-", dir=folder.parent))
     try:
-        with disk_errors(folder):
-            for part in {Path(said.file).parent for said in utterances}:
-                (temporary / part).mkdir()
-        made, seconds = 0, 0.0
-        with counting(console, "Speaking numbers for the demo") as progress:
-            for batch in _batches(parts):
-                rate, sounds = _synthesized(batch, voices)
-                # Most of the time goes by in waiting for the disk: several files at once wait together.
-                with ThreadPoolExecutor(_WRITERS) as pool:
-                    for written in pool.map(partial(_write, temporary, rate), batch, sounds):
-                        seconds += written
-                        made += 1
-                        progress(made, len(utterances))
+        seconds = _fill(temporary, parts, voices, console)
         with disk_errors(folder):
             temporary.chmod(0o755)  # mkdtemp lets nobody else in
-            _put(temporary, folder, utterances)
+            _put(temporary, folder, parts)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     console.print(
-        f"Made the demo corpus, {len(utterances):,} spoken numbers ({seconds / 60:.0f} minutes), "
+        f"Made the demo corpus, {sum(map(len, parts)):,} spoken numbers ({seconds / 60:.0f} minutes), "
         f"in {time.monotonic() - begun:.0f} s: {folder}",
         soft_wrap=True,
         highlight=False,
     )
 
 
-def _whole(folder: Path, utterances: Sequence[_Utterance]) -> bool:
-    return all((folder / said.file).is_file() for said in utterances) and folder.is_dir()
+def _fill(folder: Path, parts: Sequence[Sequence[_Utterance]], voices: Voices, console: Console) -> float:
+    """Write all files; returns how many seconds of sound they have."""
+    with disk_errors(folder):
+        for name in {Path(said.file).parent for part in parts for said in part}:
+            (folder / name).mkdir()
+    seconds: list[float] = []
+    with counting(console, "Speaking numbers for the demo") as progress:
+        for batch in _batches(parts):
+            rate, sounds = speak([_job(said) for said in batch], voices)
+            # Each file waits for the disk until it is safe there: several wait together.
+            with ThreadPoolExecutor(_WRITERS) as pool:
+                for written in pool.map(partial(_write, folder, rate), batch, sounds):
+                    seconds.append(written)
+                    progress(len(seconds), sum(map(len, parts)))
+    return sum(seconds)
 
 
-def _put(temporary: Path, folder: Path, utterances: Sequence[_Utterance]) -> None:
+def _whole(folder: Path, parts: Iterable[Sequence[_Utterance]]) -> bool:
+    return folder.is_dir() and all((folder / said.file).is_file() for part in parts for said in part)
+
+
+def _put(temporary: Path, folder: Path, parts: Sequence[Sequence[_Utterance]]) -> None:
     """Give a filled folder its name."""
-    if folder.exists() and not _whole(folder, utterances):
-        shutil.rmtree(folder)
+    if folder.exists() and not _whole(folder, parts):
+        broken = temporary.with_name(f"{temporary.name}-broken")
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            folder.rename(broken)
+        shutil.rmtree(broken, ignore_errors=True)
     try:
         temporary.rename(folder)
     except OSError:
-        if not _whole(folder, utterances):  # nobody else was faster: the disk refuses
+        if not _whole(folder, parts):  # no other process was faster: the disk refuses
             raise
 
 
@@ -272,6 +275,14 @@ def _batches(parts: Sequence[Sequence[_Utterance]]) -> Iterator[Sequence[_Uttera
     for part in parts:
         for begin in range(0, len(part), _BATCH):
             yield part[begin : begin + _BATCH]
+
+
+def _job(said: _Utterance) -> Job:
+    """What the program is asked for."""
+    return {
+        **{"text": said.text.lower(), "voice": said.voice, "seed": said.seed},
+        **{"rate": said.rate, "pitch": said.pitch, "range": said.range, "gap": said.gap},
+    }
 
 
 def _write(folder: Path, rate: int, said: _Utterance, sound: np.ndarray) -> float:
@@ -294,61 +305,5 @@ def _recorded(said: _Utterance, sound: np.ndarray, rate: int) -> np.ndarray:
         level = np.sqrt(np.mean(speech**2)) * 10 ** (-said.noise / 20)
         # RandomState's numbers are the same in every version of NumPy.
         samples += level * np.random.RandomState(said.seed).standard_normal(len(samples))
-    return np.clip(samples, -1.0, 1.0).astype(np.float32)
-
-
-# The program that speaks ---------------------------------------------------------------------------------------------
-
-
-def _voices() -> tuple[str, str]:
-    """Where espeak-ng's library is, and its data. Raises DataError where the package is not installed."""
-    try:
-        package = importlib.import_module("espeakng_loader")  # it says where they are, and loads nothing
-    except ImportError as error:
-        raise DataError(
-            "The demo corpus of speech needs the package espeakng-loader, which is not installed.",
-            hint="Run: pip install 'seqkit[demo]'",
-        ) from error
-    return package.get_library_path(), package.get_data_path()
-
-
-def _synthesized(batch: Sequence[_Utterance], voices: tuple[str, str]) -> tuple[int, list[np.ndarray]]:
-    """The sample rate in Hz, and the samples (N,) int16 of each utterance.
-
-    Raises DataError where the program fails, dies or hangs.
-    """
-    kept = ("voice", "seed", "rate", "pitch", "range", "gap")
-    jobs = [{"text": said.text.lower()} | {name: getattr(said, name) for name in kept} for said in batch]
-    command = [sys.executable, "-I", "-S", str(Path(espeak_worker.__file__)), *voices]
-    given = "".join(f"{json.dumps(job)}\n" for job in jobs).encode()
-    try:
-        done = subprocess.run(command, input=given, capture_output=True, timeout=_PATIENCE, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise _failure(f"it did not answer within {_PATIENCE:.0f} s") from error
-    except OSError as error:
-        raise _failure(f"it cannot be started: {error.strerror or error}") from error
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        ended = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        raise _failure(said[-1] if said else f"it ended with {ended}")
-    rate, *sounds = _parsed(done.stdout)
-    if len(sounds) != len(batch):
-        raise _failure(f"{len(sounds)} of {len(batch)} sounds came")
-    return int.from_bytes(rate, "little"), [np.frombuffer(sound, dtype="<i2") for sound in sounds]
-
-
-def _failure(reason: str) -> DataError:
-    hint = "Run: pip install --force-reinstall espeakng-loader"
-    return DataError(f"espeak-ng cannot speak the demo corpus: {reason}.", hint=hint)
-
-
-def _parsed(answer: bytes) -> Iterator[bytes]:
-    """The program's answer, cut: the rate's four bytes, then each sound's, as far as it is whole."""
-    yield answer[:4]
-    at = 4
-    while at + 4 <= len(answer):
-        (size,) = struct.unpack_from("<I", answer, at)
-        if at + 4 + size > len(answer):
-            return
-        yield answer[at + 4 : at + 4 + size]
-        at += 4 + size
+    clipped: np.ndarray = np.clip(samples, -1.0, 1.0).astype(np.float32)
+    return clipped

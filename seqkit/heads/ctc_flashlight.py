@@ -26,7 +26,7 @@ import numpy as np
 
 from seqkit.errors import ConfigError
 from seqkit.heads.ctc_prefixes import WORD_BEGIN
-from seqkit.heads.ctc_search import CTCHypothesis, checked
+from seqkit.heads.ctc_search import NOTHING, CTCHypothesis, checked
 from seqkit.heads.lexicon import Lexicon
 from seqkit.heads.ngram import NGram
 
@@ -96,6 +96,22 @@ class FlashlightSearch:
                 blank_token=self._names[blank],
                 sil_token=_SILENCE if lexicon is None else SPACE,
             )
+
+    def start(self) -> tuple[_Array, ...]:
+        """The state before the first frame: it is the frames so far, for this search takes them all at once."""
+        return ()
+
+    def advance(self, state: tuple[_Array, ...], log_probs: _Array) -> tuple[_Array, ...]:
+        """The state after log_probs (T, V)."""
+        return (*state, log_probs)
+
+    def finish(self, state: tuple[_Array, ...], n_best: int = 1) -> list[CTCHypothesis]:
+        """What was said if the utterance ends here, as `decode`."""
+        return self.decode(np.concatenate(state) if state else np.zeros((0, self._size)), n_best)
+
+    def best(self, state: tuple[_Array, ...]) -> CTCHypothesis:
+        """The likeliest so far, if it ended here: all of it is searched again."""
+        return next(iter(self.finish(state)), NOTHING)
 
     def decode(self, log_probs: _Array, n_best: int = 1) -> list[CTCHypothesis]:
         """The best hypotheses with different texts for log_probs (T, V), best first; fewer where there are fewer.

@@ -64,6 +64,10 @@ class CTCHypothesis:
     weighted; 0 without a language model."""
 
 
+NOTHING = CTCHypothesis((), "", (), -math.inf, -math.inf, 0.0)
+"""What stands for a hypothesis where none is possible."""
+
+
 @dataclass(frozen=True)
 class SearchState:
     """Where a search stands; never changed, so that one can go on from it in several ways."""

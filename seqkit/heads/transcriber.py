@@ -15,7 +15,7 @@ import torch
 from seqkit.data.items import Unusable
 from seqkit.heads.ctc import BLANK
 from seqkit.heads.ctc_align import WordTime, align, word_times
-from seqkit.heads.ctc_search import CTCHypothesis
+from seqkit.heads.ctc_search import NOTHING, CTCHypothesis
 from seqkit.heads.segments import CutRule, Segmenter
 
 _MOST_ALIGNED = 200_000_000
@@ -142,7 +142,7 @@ class Transcriber:
         return Transcript(text, words, together, seconds)
 
     def _segment(self, log_probs: np.ndarray, state: Any, start: int, timed: bool) -> Segment:
-        candidates = self.search.finish(state, self.n_best)
+        candidates = self.search.finish(state, self.n_best) or [NOTHING]
         words = self.times(log_probs, candidates[0].ids, start) if timed else ()
         return Segment(tuple(candidates), words, start * self.step_seconds)
 

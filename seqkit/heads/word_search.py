@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from seqkit.config import Config
 from seqkit.data.readers import read_lines
 from seqkit.errors import ConfigError, DataError, RunError
 from seqkit.frontends.text import TextFrontend
 from seqkit.heads.ctc import BLANK
+from seqkit.heads.ctc_flashlight import FlashlightSearch
 from seqkit.heads.ctc_greedy import GreedySearch
 from seqkit.heads.ctc_search import CTCSearch
 from seqkit.heads.lexicon import Lexicon
@@ -31,8 +32,9 @@ _HOT = re.compile(r"(\S+?)(?::(-?\d+(?:\.\d+)?))?")
 class SearchConfig(Config):
     """How words are looked for."""
 
-    method: Literal["beam", "greedy"] = "beam"
-    """Prefix beam search with a language model (Hannun et al. 2014), or the likeliest label of each step."""
+    method: Literal["beam", "flashlight", "greedy"] = "beam"
+    """Prefix beam search with a language model (Hannun et al. 2014); the same by flashlight-text, compiled, for words
+    of the vocabulary (`pip install 'seqkit[flashlight]'`); or the likeliest label of each step."""
     beam_size: int = Field(default=16, ge=1)
     """Beginnings that are kept at each step."""
     bound: bool = True
@@ -56,6 +58,8 @@ class SearchOptions(Config):
 
     greedy: bool = False
     """Take the likeliest label of each step: no language model, no vocabulary."""
+    flashlight: bool = False
+    """Search with flashlight-text."""
     beam_size: int | None = Field(default=None, ge=1)
     """Beginnings kept at each step; null for the run's own (`search.beam_size`)."""
     lm_weight: float | None = Field(default=None, ge=0.0)
@@ -70,6 +74,13 @@ class SearchOptions(Config):
     """ARPA file of a language model to use instead of the run's own."""
     hot_words: tuple[str, ...] = ()
     """Words to be expected, with commas between; WORD:5 adds 5 nats for it."""
+
+    @model_validator(mode="after")
+    def _one_search(self) -> Self:
+        given = self.model_fields_set & set(SearchOptions.model_fields) - {"greedy"}
+        if self.greedy and given:
+            raise ValueError(f"--{min(given).replace('_', '-')} does nothing in a greedy search; leave it out")
+        return self
 
     @field_validator("hot_words", mode="before")
     @classmethod
@@ -128,24 +139,28 @@ class WordSearch:
 
     def search(self, options: SearchOptions) -> Search:
         """The search that options ask for, else that of the configuration. Raises ConfigError, DataError."""
-        if options.greedy or (self.config.method == "greedy" and not options.model_fields_set):
+        method = "greedy" if options.greedy else "flashlight" if options.flashlight else self.config.method
+        if method == "greedy":
             return GreedySearch(self.texts.decode)
         labels = self.labels
         model = self.language_model if options.language_model is None else NGram.from_arpa(options.language_model)
         weight = self.config.lm_weight if options.lm_weight is None else options.lm_weight
         bonuses = dict(self._hot(word) for word in options.hot_words)
         bound = (self.config.bound and not options.free) or options.words is not None
-        return CTCSearch(
-            labels.tokens,
-            blank=BLANK,
-            space=labels.space,
-            beam_size=options.beam_size or self.config.beam_size,
-            lexicon=self._lexicon(options, bonuses) if bound else None,
-            language_model=model if weight > 0 else None,
-            lm_weight=weight,
-            word_bonus=self.config.word_bonus if options.word_bonus is None else options.word_bonus,
-            hot_words=bonuses,
-        )
+        settings: dict[str, Any] = {
+            "blank": BLANK,
+            "space": labels.space,
+            "beam_size": options.beam_size or self.config.beam_size,
+            "lexicon": self._lexicon(options, bonuses) if bound else None,
+            "language_model": model if weight > 0 else None,
+            "lm_weight": weight,
+            "word_bonus": self.config.word_bonus if options.word_bonus is None else options.word_bonus,
+        }
+        if method == "flashlight":
+            if bonuses or not bound:
+                raise ConfigError(["The flashlight search finds words of the vocabulary, and knows no hot words."])
+            return FlashlightSearch(labels.tokens, **settings)
+        return CTCSearch(labels.tokens, **settings, hot_words=bonuses)
 
     def _lexicon(self, options: SearchOptions, hot_words: Iterable[str]) -> Lexicon:
         """The words to find, hot ones among them; those that the labels cannot write are left out."""

@@ -177,9 +177,9 @@ class Track:
             data = np.frombuffer(planes[0], kind, count * channels).reshape(count, channels).T  # (C, N)
         if name.startswith("u8"):
             data = data.astype(np.int16) - 128
-        # One channel is exact in float32; several are added in float64, so that their order does not matter.
-        mean = data[0] if channels == 1 else data.mean(axis=0, dtype=np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # float64 that float32 cannot hold: found below
+        with np.errstate(over="ignore", invalid="ignore"):  # what that gives is found below
+            # One channel is exact in float32; several are added in float64.
+            mean = data[0] if channels == 1 else data.mean(axis=0, dtype=np.float64)
             mono: np.ndarray = mean.astype(np.float32)
         if kind not in (np.float32, np.float64):
             mono *= np.float32(scale)

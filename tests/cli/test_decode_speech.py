@@ -164,6 +164,8 @@ def test_options_that_do_not_go_together(seqkit: Command, both: Path, clip: Path
         (("--rate", "8000"), "--stream"),
         (("--format", "pdf"), "srt"),
         (("--hot-words", "XY"), "XY"),
+        (("--greedy", "--lm-weight", "1"), "--lm-weight"),
+        (("--flashlight", "--free"), "vocabulary"),
         (("--language-model", "none.arpa"), "none.arpa"),
     ):
         result = seqkit("decode", both, clip, *options)
@@ -178,6 +180,7 @@ def test_searches(seqkit: Command, both: Path, clip: Path, tmp_path: Path) -> No
     assert set(other.split()) <= {"AB", "BB", "DA"}
     for options in (("--free", "--lm-weight", "0"), ("--greedy",)):  # where the spaces are, it has hardly learned
         assert seqkit("decode", both, clip, *options).out.replace(" ", "") == "CADABDA\n"
+    assert seqkit("decode", both, clip, "--flashlight").out == "CAD AB DA\n"
     hot = seqkit("decode", both, clip, "--hot-words", "BB:1000").out
     assert "BB" in hot
 

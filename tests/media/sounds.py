@@ -81,10 +81,10 @@ def _as(name: str, channels: np.ndarray) -> np.ndarray:
     if channels.dtype == kind or kind.kind == "f":
         return channels.astype(kind)
     if name == "u8":
-        return np.clip(np.rint(channels * 128) + 128, 0, 255).astype(kind)
+        return np.asarray(np.clip(np.rint(channels * 128) + 128, 0, 255), kind)
     top = 2.0 ** (8 * kind.itemsize - 1)
-    whole: np.ndarray = np.clip(np.rint(channels.astype(np.float64) * top), -top, top - 1)
-    return whole.astype(kind)
+    whole: np.ndarray = np.clip(np.rint(channels.astype(np.float64) * top), -top, top - 1).astype(kind)
+    return whole
 
 
 def _pictures(stream: Any, count: int) -> list[Any]:

@@ -91,6 +91,13 @@ def test_samples_that_are_no_numbers(value: float, bits: int, tmp_path: Path) ->
     assert refused(tmp_path / "x.wav").startswith(f"{tmp_path}/x.wav: the sample at 0.500 s is {np.float32(value):g}")
 
 
+@pytest.mark.filterwarnings("error")
+def test_infinities_of_two_channels_that_cancel_out() -> None:
+    samples = np.zeros((100, 2), "<f4")
+    samples[50] = (np.inf, -np.inf)
+    assert "is nan" in refused(io.BytesIO(wav(samples, 16000, tag=3, bits=32)))
+
+
 @pytest.mark.parametrize("rate", [1, 100, 999, 4_000_000, 2**32 - 1])
 def test_rates_that_no_sound_has(rate: int) -> None:
     said = refused(io.BytesIO(wav(SOUND, rate)), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any
 
 import av
 import numpy as np
@@ -67,6 +68,37 @@ def test_a_broken_packet_is_counted_and_silence_stands_in_for_it() -> None:
     assert len(found.samples) == len(clean.samples)
     assert not found.samples[pts : pts + 1024].any()
     assert np.array_equal(found.samples[pts + 3 * 1024 :], clean.samples[pts + 3 * 1024 :])
+
+
+def test_a_flipped_bit_in_flac_becomes_silence_and_not_noise() -> None:
+    data = bytearray(encode(Kind("flac", "flac"), chirp(5 * RATE, RATE)))
+    clean = read_audio(io.BytesIO(bytes(data))).samples
+    for place in np.linspace(0.25, 0.8, 7):
+        damaged = bytearray(data)
+        damaged[int(place * len(data))] ^= 4
+        found = read_audio(io.BytesIO(bytes(damaged)))
+        changed = found.samples != clean
+        assert found.warnings
+        assert 0 < changed.sum() <= 2 * 1152
+        assert not found.samples[changed].any()
+
+
+def test_a_packet_without_bytes_does_not_end_the_sound() -> None:
+    out, sound = io.BytesIO(), chirp(96000, 48000)
+    whole = encode(Kind("matroska", "libopus", 48000), sound)
+    with av.open(io.BytesIO(whole), "r") as source, av.open(out, "w", format="nut") as target:
+        stream = target.add_stream_from_template(source.streams.audio[0])
+        for number, packet in enumerate(source.demux(source.streams.audio[0])):
+            if packet.dts is None:
+                continue
+            empty: Any = av.Packet(b"")
+            empty.pts, empty.dts, empty.time_base = packet.pts, packet.dts, packet.time_base
+            chosen: Any = empty if number == 20 else packet
+            chosen.stream = stream
+            target.mux(chosen)
+    found = read_audio(io.BytesIO(out.getvalue()))
+    assert found.warnings == ("the stream: 0.02 s at 0.39 s are missing; silence stands in for them.",)
+    assert abs(shift(sound[48000:], found.samples[48000:])) <= 48
 
 
 def test_packets_that_a_container_lost_become_silence() -> None:
@@ -149,6 +181,7 @@ def test_a_gap_becomes_silence_and_jitter_does_not() -> None:
     assert silences([5000, 5320, 6000, 6320]) == [0, 0, 360, 0]
     assert silences([0, 330, 630, 970, 1270]) == [0, 0, 0, 0, 0]  # 10 samples early or late
     assert silences([0, 640], origin=-400) == [400, 320]
+    assert silences([0, 320, 100, 720]) == [0, 0, 0, 0]  # an overlap, then a gap: the sound does not lag
     assert silences([None, None, 1000]) == [0, 0, 0]
 
 

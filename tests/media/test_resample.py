@@ -17,7 +17,7 @@ PAIRS = (
     (44101, 16000),  # nothing in common: 16000 phases
     (768000, 16000),
     (1000, 16000),
-    (47999, 16001),
+    (12001, 8001),
 )
 
 
@@ -29,7 +29,7 @@ def whole(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 @pytest.mark.parametrize(("from_rate", "to_rate"), PAIRS)
 def test_any_chunking_gives_the_same_bits(from_rate: int, to_rate: int) -> None:
     rng = np.random.default_rng(from_rate)
-    for count in (1, 37, 4001):
+    for count in (1, 2501):
         samples = rng.standard_normal(count).astype(np.float32)
         expected = whole(samples, from_rate, to_rate)
         assert len(expected) == -(-count * to_rate // from_rate) == Resampler(from_rate, to_rate).length(count)
