@@ -13,13 +13,14 @@ from seqkit.errors import DataError
 SPLITS = ("train", "validation", "test")
 
 
-def find_files(config: DataConfig) -> dict[str, Path] | None:
+def find_files(config: DataConfig, *, folders: bool = False) -> dict[str, Path] | None:
     """The file of each part that has one; None if the training file has no path and is nowhere at hand.
 
-    Raises DataError where `data.path` leads nowhere, or where a file is named that is not there.
+    `folders` says that a folder can itself be the training part, where no training file is named. Raises DataError
+    where `data.path` leads nowhere, or where a file is named that is not there.
     """
     if config.path is not None:
-        return _below_path(Path(config.path).expanduser(), config)
+        return _below_path(Path(config.path).expanduser(), config, folders)
     if config.train is not None:
         for root in roots():
             if _is_data(root / config.train):
@@ -42,9 +43,9 @@ def where_looked(config: DataConfig) -> str:
     return f"Looked for '{config.train}' in {' and '.join(places)}. "
 
 
-def _below_path(path: Path, config: DataConfig) -> dict[str, Path]:
+def _below_path(path: Path, config: DataConfig, folders: bool) -> dict[str, Path]:
     """`data.path`: a folder with the files that the configuration names, or one file, which is the training part."""
-    if is_there(path):
+    if is_there(path) or (folders and config.train is None and path.is_dir()):
         return {"train": path} | _named_files(config, [path.parent, Path()], skip="train")
     if not path.exists():
         raise DataError(f"data.path={path} does not exist (looked from {Path.cwd()}).", hint="Check the spelling.")

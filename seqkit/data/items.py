@@ -86,7 +86,8 @@ def prepare_all(
         place = str(example.get("place", number))
         if isinstance(outcome, Broken):
             left_out[outcome.reason] += 1
-            broken.append(f"{place}: {outcome}")
+            named = str(outcome).startswith(f"{place}: ")  # a file of a folder without a table is its own place
+            broken.append(str(outcome) if named else f"{place}: {outcome}")
         elif isinstance(outcome, Unusable):
             left_out[str(outcome)] += 1
         else:

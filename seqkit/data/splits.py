@@ -214,10 +214,11 @@ def _find(
             raise DataError("This recipe has no demo corpus.", hint="Set data.demo=false and give data.path=...")
         found = _from_demo(demo(), config.held_out_column)
         return {name: replace(part, files=sources.files) for name, part in found.items()}
-    folder = None if config.path is None or config.train is not None else Path(config.path).expanduser()
-    if folder is not None and folder.is_dir() and sources.folder is not None:
-        return {"train": _from_file(folder, config, columns, may_be_empty, sources, group=True)}
-    files = find_files(config)
+    try:
+        files = find_files(config, folders=sources.folder is not None)
+    except DataError as error:
+        _suggest_layout(error, config, sources)
+        raise
     if files is not None:
         return _from_files(files, config, columns, may_be_empty, sources)
     looked = where_looked(config)
@@ -233,6 +234,32 @@ def _find(
     raise DataError(f"The training file '{config.train}' is not found.", hint=f"{looked}{_ways(config)}")
 
 
+def _suggest_layout(error: DataError, config: DataConfig, sources: Sources) -> None:
+    """Files that are named are not there: raises DataError with a better hint where the folder does without them."""
+    folder = None if config.path is None else Path(config.path).expanduser()
+    if folder is None or config.train is None or not folder.is_dir() or (folder / config.train).exists():
+        return
+    try:
+        known = sources.folder is not None and sources.folder(folder) is not None
+    except DataError:
+        return  # nothing to suggest: what is wrong is the error that is there already
+    if known:
+        named = " ".join(f"data.{name}=null" for name in SPLITS if getattr(config, name) is not None)
+        hint = f"The folder's layout says what its files are; to read it so, set {named}."
+        raise DataError(error.message, hint=hint) from error
+
+
+def _check_apart(files: Mapping[str, Path]) -> None:
+    """Raises DataError if a part is a folder within the folder of the training part."""
+    train = files["train"].resolve()
+    for name, path in files.items():
+        if name != "train" and path.is_dir() and path.resolve().is_relative_to(train):
+            raise DataError(
+                f"The {name} part {path} lies within the training part {files['train']}, which has its examples too.",
+                hint="Name a folder for the training part that does not hold the other: data.train=FOLDER.",
+            )
+
+
 def _from_files(
     files: Mapping[str, Path],
     config: DataConfig,
@@ -240,6 +267,7 @@ def _from_files(
     may_be_empty: Collection[str],
     sources: Sources,
 ) -> dict[str, Split]:
+    _check_apart(files)
     needs_cut = ("validation" not in files and config.validation_fraction > 0) or (
         "test" not in files and (config.test_fraction > 0 or config.held_out_column is not None)
     )

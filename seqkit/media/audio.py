@@ -8,8 +8,8 @@ AAC and Opus in MP4 are within 1 ms. A container that does not tell what its enc
 header or in AVI, raw AAC and AAC in MPEG-TS (up to 2048 samples at the beginning, one packet at the end), AAC in
 Matroska (one packet at the end).
 
-Times are the file's: where its clock leaves a gap of 15 ms to 10 minutes, there is silence, at the beginning too if the
-sound of a video starts after its picture.
+Times are the file's: where its clock leaves a gap of 15 ms to 10 minutes, there is silence; at the beginning too, where
+the sound of a video starts after its picture.
 """
 
 from __future__ import annotations

@@ -99,22 +99,21 @@ class Track:
                 continue
             rate = frame.sample_rate
             position = self._position(frame.pts, rate)
-            begins = timeline is None
             if timeline is None:
-                timeline = Timeline(rate, self._origin(position, rate))
+                timeline = Timeline(rate)
+                self._late = self._lateness(position, rate)
+                yield from _silence(self._late, rate)
+                self._heard = self._late / rate
             elif timeline.sample_rate != rate:
                 self._faults.rates.append(f"from {timeline.sample_rate} to {rate} Hz at {self._heard:.2f} s")
                 timeline = Timeline(rate)
             silence, leap = timeline.place(position, len(samples))
             if leap:
                 self._faults.jumps.append(leap)
-            if begins:
-                self._late = silence
-            elif silence:
+            if silence:
                 self._faults.missed(self._heard, silence / rate)
             self._check_amount(self._samples + silence)
-            for begin in range(0, silence, rate):
-                yield np.zeros(min(rate, silence - begin), np.float32), rate
+            yield from _silence(silence, rate)
             if self.is_mp4:
                 self._padding = self._after_packet(position, len(samples), packet, rate)
             self._heard += (silence + len(samples)) / rate
@@ -204,14 +203,13 @@ class Track:
 
     # Beginning and end -----------------------------------------------------------------------------------------------
 
-    def _origin(self, position: int | None, rate: int) -> int | None:
-        """Where the file's clock begins, in samples: sound that starts after the picture begins with silence."""
-        others = [s for s in self._container.streams.video if not is_picture(s)]
+    def _lateness(self, position: int | None, rate: int) -> int:
+        """How many samples after the beginning of the picture the sound begins, where there is a picture."""
         start = self._container.start_time
-        if position is None or start is None or not others:
-            return position
-        begin = start * rate // 1_000_000
-        return begin if 0 <= position - begin <= GREATEST_GAP * rate else position
+        if position is None or start is None or all(map(is_picture, self._container.streams.video)):
+            return 0
+        late = position - start * rate // 1_000_000
+        return late if 0 < late <= GREATEST_GAP * rate else 0
 
     def _without_padding(self, pieces: Iterator[tuple[np.ndarray, int]]) -> Iterator[tuple[np.ndarray, int]]:
         """Cut what an encoder added at the end, where only the container's tables tell of it."""
@@ -282,3 +280,9 @@ class Track:
         if (self.is_mp4 and self._faults.last_is_cut) or ends_early(self.kind, self._reader):
             return f"it ends early, after {self.seconds:.2f} s: it was cut off."
         return None
+
+
+def _silence(count: int, rate: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Silence of `count` samples, in pieces of a second."""
+    for begin in range(0, count, rate):
+        yield np.zeros(min(rate, count - begin), np.float32), rate

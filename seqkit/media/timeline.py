@@ -17,11 +17,10 @@ _OVERLAP = 1.0  # seconds; a clock that goes back by more was set anew
 class Timeline:
     """The sound that was given so far, against the clock of the file. Positions and counts are samples."""
 
-    def __init__(self, sample_rate: int, origin: int | None = None) -> None:
-        """`origin` is the clock's reading where sound should begin; None takes that of the first packet."""
+    def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
-        self._origin = origin
-        self._end = origin  # where the last packet ended, by the clock
+        self._origin: int | None = None  # the clock's reading at the first sample
+        self._end: int | None = None  # where the last packet ended, by the clock
         self._given = 0  # sound and silence since the origin
 
     def place(self, position: int | None, count: int) -> tuple[int, float]:

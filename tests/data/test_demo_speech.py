@@ -239,7 +239,7 @@ def test_a_library_or_voices_that_are_not_there_are_named(tmp_path: Path) -> Non
 
 def test_a_sound_without_speech_is_an_error(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speech, "speak", lambda jobs, voices: (22050, [np.zeros(9, np.int16) for _ in jobs]))
-    with pytest.raises(DataError, match="espeak-ng says nothing for 'SIX THREE' with the voice 'en+Annie'"):
+    with pytest.raises(DataError, match="espeak-ng says nothing for 'SIX THREE' with the voice"):
         speech.demo_speech(TINY)
     assert list(cache.iterdir()) == []
 
