@@ -24,8 +24,18 @@ REQUIRED = (
     "safetensors",
     "sentencepiece",
     "matplotlib",
+    "av",
+    "jiwer",
+    "sacrebleu",
 )
-OPTIONAL = {"tensorboard": "pip install 'seqkit[tensorboard]'"}
+OPTIONAL = {
+    "tensorboard": "pip install 'seqkit[tensorboard]'",
+    "num2words": "pip install 'seqkit[demo]'",
+    "babel": "pip install 'seqkit[demo]'",
+    "espeakng_loader": "pip install 'seqkit[demo]'",
+    "flashlight.lib.text": "pip install 'seqkit[flashlight]'",
+}
+_DISTRIBUTIONS = {"flashlight.lib.text": "flashlight-text"}
 _MATCHED = ("torchaudio", "torchvision")
 
 
@@ -70,7 +80,8 @@ def _import(name: str) -> tuple[str, str]:
                 f"instance) breaks it. Mend: pip install --force-reinstall seqkit, without an extra index."
             )
         return "FAIL", f"{name}: fails to import ({first}). Mend: pip install --force-reinstall {name}"
-    return "ok", f"{name} {importlib.metadata.version(name)}"
+    distribution = _DISTRIBUTIONS.get(name, name)
+    return "ok", f"{distribution} {importlib.metadata.version(distribution)}"
 
 
 def _compute() -> Iterator[tuple[str, str]]:
