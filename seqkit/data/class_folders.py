@@ -71,7 +71,7 @@ def _check_names(folder: Path, classes: Collection[Path]) -> None:
                 hint="Rename one of them, or put their files together.",
             )
     parts = {_PARTS[name]: path.name for name, path in known.items() if name in _PARTS}
-    if len(known) > 1 and all(name in _PARTS for name in known):
+    if all(name in _PARTS for name in known):
         named = " ".join(f"data.{part}={name}" for part, name in parts.items())
         raise DataError(
             f"{folder}: its sub-folders ({', '.join(path.name for path in classes)}) are parts, not classes.",
@@ -89,7 +89,8 @@ def _files(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], Counter
         if path.suffix.lower() in suffixes:
             clips.append(path)
         else:
-            others[f"a {path.suffix.lower() or 'nameless kind of'} file, which is not read"] += 1
+            kind = f"a {path.suffix.lower()} file" if path.suffix else "a file without an ending"
+            others[f"{kind}, which is not read"] += 1
     return clips, others
 
 

@@ -67,12 +67,21 @@ def _download(config: HubConfig, hint: str) -> Mapping[str, datasets.Dataset]:
         found = datasets.load_dataset(config.name, config.config, revision=config.revision)
     # A missing data set, no network and offline mode are OSErrors; a wrong configuration is a ValueError.
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(_cause(error)).split()) or type(error).__name__
         message = f"The data set '{config.name}' cannot be had from the Hugging Face hub: {reason[:300]}"
         raise DataError(message.removesuffix(".") + ".", hint=hint) from error
     if not isinstance(found, Mapping):
         raise DataError(f"The data set '{config.name}' has no parts.", hint=hint)
     return found
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What is behind "an error occurred while generating the dataset"; other errors speak for themselves."""
+    import datasets
+
+    while isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _part(

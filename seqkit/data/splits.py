@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from seqkit.data.config import DataConfig
 from seqkit.data.cutting import cut, cut_tail, hold_out
 from seqkit.data.files import SPLITS, find_files, roots, where_looked
-from seqkit.data.readers import Table, read_table
+from seqkit.data.layouts import FolderReader, check_apart, read_folder, suggest_layout
+from seqkit.data.readers import read_table
 from seqkit.data.templates import is_template, is_there
 from seqkit.errors import DataError
 
@@ -42,8 +43,6 @@ class GroupError(DataError):
 
 
 Rows = Mapping[str, Sequence[Mapping[str, str]]]
-FolderReader = Callable[[Path], Table | None]
-"""Makes a table, with the recipe's columns, of a folder whose layout it knows; None for another folder."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +216,7 @@ def _find(
     try:
         files = find_files(config, folders=sources.folder is not None)
     except DataError as error:
-        _suggest_layout(error, config, sources)
+        suggest_layout(error, config, sources.folder)
         raise
     if files is not None:
         return _from_files(files, config, columns, may_be_empty, sources)
@@ -234,32 +233,6 @@ def _find(
     raise DataError(f"The training file '{config.train}' is not found.", hint=f"{looked}{_ways(config)}")
 
 
-def _suggest_layout(error: DataError, config: DataConfig, sources: Sources) -> None:
-    """Files that are named are not there: raises DataError with a better hint where the folder does without them."""
-    folder = None if config.path is None else Path(config.path).expanduser()
-    if folder is None or config.train is None or not folder.is_dir() or (folder / config.train).exists():
-        return
-    try:
-        known = sources.folder is not None and sources.folder(folder) is not None
-    except DataError:
-        return  # nothing to suggest: what is wrong is the error that is there already
-    if known:
-        named = " ".join(f"data.{name}=null" for name in SPLITS if getattr(config, name) is not None)
-        hint = f"The folder's layout says what its files are; to read it so, set {named}."
-        raise DataError(error.message, hint=hint) from error
-
-
-def _check_apart(files: Mapping[str, Path]) -> None:
-    """Raises DataError if a part is a folder within the folder of the training part."""
-    train = files["train"].resolve()
-    for name, path in files.items():
-        if name != "train" and path.is_dir() and path.resolve().is_relative_to(train):
-            raise DataError(
-                f"The {name} part {path} lies within the training part {files['train']}, which has its examples too.",
-                hint="Name a folder for the training part that does not hold the other: data.train=FOLDER.",
-            )
-
-
 def _from_files(
     files: Mapping[str, Path],
     config: DataConfig,
@@ -267,7 +240,7 @@ def _from_files(
     may_be_empty: Collection[str],
     sources: Sources,
 ) -> dict[str, Split]:
-    _check_apart(files)
+    check_apart(files)
     needs_cut = ("validation" not in files and config.validation_fraction > 0) or (
         "test" not in files and (config.test_fraction > 0 or config.held_out_column is not None)
     )
@@ -288,7 +261,9 @@ def _from_file(
 ) -> Split:
     extra = [config.group] if group and config.group is not None else []
     if path.is_dir():
-        table, names = _folder_table(path, sources, [*columns, *extra], columns), {ours: ours for ours in columns}
+        # A layout has the recipe's own names, whatever those in the files are.
+        names = {ours: theirs if ours == _HELD_OUT else ours for ours, theirs in columns.items()}
+        table = read_folder(path, sources.folder, [*names.values(), *extra], columns.values())
     elif not is_template(path) and not path.is_file():
         raise DataError(f"{path}: there is no such file.", hint="Check the spelling.")
     else:
@@ -303,24 +278,6 @@ def _from_file(
         values[GROUP] = table.columns[extra[0]]
     split = Split(_dataset({**values, PLACE: table.places}), table.left_out, str(path), files=sources.files)
     return _checked(str(path), split)
-
-
-def _folder_table(path: Path, sources: Sources, wanted: Sequence[str], columns: Mapping[str, str]) -> Table:
-    """What a folder's layout says. Raises DataError for a folder that has none, or lacks a column."""
-    table = None if sources.folder is None else sources.folder(path)
-    if table is None:
-        raise DataError(
-            f"{path} is a folder, and nothing in it says what its files are.",
-            hint=f"Give a table with columns {', '.join(columns.values())}, or name it: data.train=FILE.",
-        )
-    held_out = {_HELD_OUT: table.columns[columns[_HELD_OUT]]} if columns.get(_HELD_OUT) in table.columns else {}
-    table = replace(table, columns={**table.columns, **held_out})
-    for name in wanted:
-        if name not in table.columns:
-            there = ", ".join(table.columns)
-            shown = columns.get(name, name)
-            raise DataError(f"{path}: this folder gives no column '{shown}'.", hint=f"It gives {there}.")
-    return table
 
 
 def _from_demo(rows: Rows, held_out: str | None) -> dict[str, Split]:

@@ -117,3 +117,9 @@ def test_no_network_names_the_ways_to_give_the_data(hub: Path, monkeypatch: pyte
     said = str(caught.value)
     for part in ("Couldn't reach", "data.path=", "SEQKIT_DATA=", "hub", "x/train.tsv"):
         assert part in said
+
+
+def test_what_is_behind_a_failure_is_told(hub: Path) -> None:
+    (hub / "data" / "test-00000-of-00001.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(DataError, match=r"cannot be had from the Hugging Face hub: .*[Pp]arquet"):
+        load_splits(config(hub), COLUMNS)
