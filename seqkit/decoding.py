@@ -266,12 +266,17 @@ class Decoder:
 
     def follow(self, file: BinaryIO, options: DecodeConfig, log: Callable[[str], None]) -> Iterator[Answer]:
         """Answer raw data as it comes (`Recipe.live_option`). Raises InputError."""
-        with inference(self.models):
-            yield from self.recipe.follow(self.models, file, options, log)
+        answers = iter(self.recipe.follow(self.models, file, options, log))
+        while True:
+            with inference(self.models):  # not over a yield: whoever takes the answers is in its own mode
+                answer = next(answers, None)
+            if answer is None:
+                return
+            yield answer
 
     def _answer(self, group: Sequence[Input], options: DecodeConfig) -> list[Decoded]:
         decoded: list[Decoded] = []
-        values, places, waiting = [], [], []
+        values, places, entries, waiting = [], [], list[Input](), []
         for entry in group:
             source = entry.shown
             decoded.append(Decoded(source, problem=entry.problem, origin=entry.origin))
@@ -280,26 +285,30 @@ class Decoder:
             try:
                 values.append(self.recipe.decoded_item(entry.source, options, entry.paired))
             except (InputError, Unusable) as problem:
-                decoded[-1] = replace(decoded[-1], problem=_placed(entry.place, str(problem)))
+                decoded[-1] = replace(decoded[-1], problem=_placed(entry, str(problem)))
                 continue
             places.append(entry.place)
+            entries.append(entry)
             waiting.append(len(decoded) - 1)
         lengths = np.array([self.recipe.length(value) for value in values], dtype=np.int64)
         items = Items(values, lengths, places)
         predictions = predict(self.recipe, self.models, items, device=self.device, options=options)
-        for index, place, prediction in zip(waiting, places, predictions, strict=True):
+        for index, entry, prediction in zip(waiting, entries, predictions, strict=True):
             try:
                 answer = self.recipe.answer(prediction, options)
             except (InputError, Unusable) as problem:
-                decoded[index] = replace(decoded[index], problem=_placed(place, str(problem)))
+                decoded[index] = replace(decoded[index], problem=_placed(entry, str(problem)))
                 continue
-            warning = None if answer.problem is None else _placed(place, answer.problem)
+            warning = None if answer.problem is None else _placed(entry, answer.problem)
             decoded[index] = replace(decoded[index], answer=answer, problem=warning)
         return decoded
 
 
-def _placed(place: str, problem: str) -> str:
-    """A problem with its place, which it may name itself."""
+def _placed(entry: Input, problem: str) -> str:
+    """A problem with its place, which it may name itself; what came through a pipe has no path to be named by."""
+    place = entry.place
+    if entry.spooled is not None:
+        problem = problem.replace(str(entry.spooled.path), place)
     return problem if problem.startswith(place) else f"{place}: {problem}"
 
 

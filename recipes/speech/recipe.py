@@ -15,15 +15,15 @@ from typing import Any, BinaryIO, Literal, Self, cast
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from seqkit.data.demo_speech import demo_speech
-from seqkit.data.transcripts import read_transcripts
 from torch import Tensor, nn
 
 from seqkit.config import Config
 from seqkit.data.cache import Caching
 from seqkit.data.config import DataConfig
+from seqkit.data.demo_speech import demo_speech
 from seqkit.data.items import Broken, Item, Unusable
 from seqkit.data.splits import Sources, Split, load_file, load_splits
+from seqkit.data.transcripts import read_transcripts
 from seqkit.errors import InputError
 from seqkit.frontends.audio import AudioConfig, AudioFrontend
 from seqkit.frontends.audio_augmentation import AudioAugmentConfig, augment
@@ -123,6 +123,10 @@ class SpeechDecode(SearchOptions, DecodeConfig):
             raise ValueError("subtitles show one transcript: --n-best does not go with --format")
         if self.stream and (self.pictures is not None or self.n_best > 1 or self.format != "text"):
             raise ValueError("--stream gives text as it comes: --pictures, --n-best and --format do not go with it")
+        if self.greedy and self.n_best > 1:
+            raise ValueError("a greedy search finds one transcript: --n-best does not go with --greedy")
+        if self.pictures is not None and self.pictures.exists() and not self.pictures.is_dir():
+            raise ValueError(f"--pictures names a folder, and {self.pictures} is a file")
         if self.rate is not None and not self.stream:
             raise ValueError("--rate is for --stream: a file says itself how many samples a second it has")
         return self
@@ -236,7 +240,11 @@ class Speech(Recipe[SpeechConfig]):
         frames = self.frontend.frames(audio.samples)
         steps, needed = -(-len(frames) // self.config.model.subsampling.stride), steps_needed(ids)
         if steps < needed:
-            raise Broken(f"{len(frames)} frames make {steps} steps, and its {len(ids)} labels need {needed}")
+            seconds = len(audio.samples) / audio.sample_rate
+            raise Broken(
+                f"{example['audio']}: its {seconds:.2f} s make {steps} steps, and the {len(ids)} labels of its "
+                f"transcript need {needed}: the transcript is too long, or the file is cut off"
+            )
         return {"frames": frames, "ids": ids, "text": text}
 
     def _unknown(self, text: str) -> str:
@@ -327,9 +335,11 @@ class Speech(Recipe[SpeechConfig]):
         return {**item, "trouble": troubles[0]} if troubles else item
 
     def _labels(self, text: str) -> np.ndarray:
-        """The labels of given words. Raises InputError for characters that the run does not know."""
+        """The labels of given words. Raises InputError for none, and for characters that the run does not know."""
         ids = self.texts.encode(_spaced(text))
-        if not len(ids) or (ids == self.texts.unk_id).any():
+        if not len(ids):
+            raise InputError("--align has no words.", hint="Give what is said in the file.")
+        if (ids == self.texts.unk_id).any():
             raise InputError(f"--align '{text}': {self._unknown(text)}", hint="Write it as the transcripts do.")
         return ids
 
@@ -364,6 +374,7 @@ class Speech(Recipe[SpeechConfig]):
             seconds_per_step=bank.frame_seconds * self.config.model.subsampling.stride,
             title=prediction.name,
             words=prediction.words,
+            seconds=prediction.seconds,
         )
 
     def follow(

@@ -170,8 +170,17 @@ class _OneFile:
 
     def __init__(self, file: IO[str], *, as_json: bool) -> None:
         self._file, self._as_json = file, as_json
+        self._full = False  # it holds what is a file of its own, subtitles
 
     def write(self, decoded: Decoded) -> None:
+        if decoded.answer is not None and decoded.answer.suffix != ".txt" and not self._as_json:
+            if self._full:
+                kind = decoded.answer.suffix.removeprefix(".")
+                raise InputError(
+                    f"{decoded.source}: not written: one {kind} file is for one input.",
+                    hint="Give --output DIR/ for a file each.",
+                )
+            self._full = True
         self._file.write(_line(decoded, self._as_json) + "\n")
 
     def flush(self) -> None:

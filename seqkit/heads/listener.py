@@ -126,12 +126,25 @@ class Listener:
     def follow(self, file: BinaryIO, rate: int) -> Iterator[tuple[str, bool]]:
         """The words of the open segment as raw sound comes in, and of each segment as it ends (True).
 
-        Raises ValueError for models that cannot follow a stream.
+        Raises ValueError for models that cannot follow a stream, and InputError for one that is empty or breaks off,
+        after the words of what was heard until then.
         """
         stream = LabelStream(self.models, self.frontend.bank.mels)
         blocks = raw_pcm(file, rate, to_rate=self.frontend.bank.sample_rate)
-        for best, segment in self.transcriber.follow(self._live(stream, blocks)):
+        faults: list[InputError] = []
+
+        def heard() -> Iterator[np.ndarray]:
+            try:
+                yield from blocks
+            except InputError as fault:
+                if not self.pace.chunks:
+                    raise
+                faults.append(fault)
+
+        for best, segment in self.transcriber.follow(self._live(stream, heard())):
             yield best.text, segment is not None
+        if faults:
+            raise faults[0]
 
     def _live(self, stream: LabelStream, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         bank = FilterbankStream(self.frontend.bank)

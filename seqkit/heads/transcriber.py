@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from seqkit.data.items import Unusable
-from seqkit.heads.ctc import BLANK
+from seqkit.heads.ctc import BLANK, steps_needed
 from seqkit.heads.ctc_align import WordTime, align, word_times
 from seqkit.heads.ctc_search import NOTHING, CTCHypothesis
 from seqkit.heads.segments import CutRule, Segmenter
@@ -127,6 +127,11 @@ class Transcriber:
         if len(log_probs) * len(ids) > _MOST_ALIGNED:
             raise Unusable(
                 f"{len(ids)} labels and {seconds / 60:.0f} minutes are too much for one alignment; cut the file up"
+            )
+        if len(log_probs) < steps_needed(ids):
+            raise Unusable(
+                f"the given words have {len(ids)} labels, too many for {seconds:.2f} s of sound, which make "
+                f"{len(log_probs)} steps; give what is said in this file"
             )
         words = self.times(log_probs, ids)
         return Transcript(" ".join(word.word for word in words), words, (), seconds)

@@ -95,6 +95,7 @@ class WordSearch:
         self.config, self.texts = config, texts
         self.words: list[str] = []
         self.language_model: NGram | None = None
+        self._made: tuple[dict[str, Any], Search] | None = None  # the last search, with its options
 
     @property
     def labels(self) -> Labels:
@@ -108,6 +109,7 @@ class WordSearch:
 
         Raises DataError for a file that is not there or damaged.
         """
+        self._made = None
         sentences = [text.split() for text in transcripts]
         if self.config.words is None:
             self.words = sorted({word for sentence in sentences for word in sentence})
@@ -138,7 +140,16 @@ class WordSearch:
         return loaded
 
     def search(self, options: SearchOptions) -> Search:
-        """The search that options ask for, else that of the configuration. Raises ConfigError, DataError."""
+        """The search that options ask for, else that of the configuration. Raises ConfigError, DataError.
+
+        For the same options as the last time it is the same one: a model's file is read once, not for each batch.
+        """
+        asked = options.model_dump(include=set(SearchOptions.model_fields))
+        if self._made is None or self._made[0] != asked:
+            self._made = (asked, self._new(options))
+        return self._made[1]
+
+    def _new(self, options: SearchOptions) -> Search:
         method = "greedy" if options.greedy else "flashlight" if options.flashlight else self.config.method
         if method == "greedy":
             return GreedySearch(self.texts.decode)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _SAMPLES, _SAMPLES_A_BYTE = 1 << 24, 1000
 _PACKETS = 10_000  # and one for each byte
 _FAILURES = 16  # reads that fail one after another before the file is given up
-_LARGEST = 1e30  # a sample beyond it is no sound, and filters would make infinity of it
+_LARGEST = 1e9  # a sample beyond it is no sound, and its power may be infinite in float32
 _MS = 1000
 _FEW = 0.05  # seconds; less than it is told in samples
 

@@ -47,13 +47,16 @@ def save_utterance(
     title: str,
     words: Sequence[TimedWord] = (),
     blank: int = 0,
+    seconds: float | None = None,
 ) -> Path:
     """Draw a log-mel `spectrogram` (T, M) above the probabilities (N, V) of tokens; returns `path`.
 
     `tokens` (V,) says how each is written. Of audio longer than 30 seconds the beginning is drawn, and the title says
     so. Tokens that never reach 5 % are left out; the blank is the grey line. Words have lines at their start and end.
+    `seconds` is the length of the audio, where the arrays hold its beginning only.
     """
-    seconds = max(len(spectrogram) * seconds_per_frame, len(posteriors) * seconds_per_step)
+    drawn = max(len(spectrogram) * seconds_per_frame, len(posteriors) * seconds_per_step)
+    seconds = drawn if seconds is None else max(drawn, seconds)
     if seconds > LONGEST:
         title = f"{title} (the first {LONGEST:g} of {seconds:.1f} seconds)"
         spectrogram = spectrogram[: round(LONGEST / seconds_per_frame)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from seqkit.decoding import load_run
+from seqkit.heads import word_search
 from tests import tones
 
 Command = Callable[..., Any]
@@ -84,6 +87,16 @@ def test_subtitles(seqkit: Command, both: Path, clip: Path, tmp_path: Path, form
     assert (folder / f"clip.{format}").read_text().strip() == result.out.strip()
 
 
+def test_subtitles_of_several_files_are_several_files(seqkit: Command, both: Path, clip: Path, tmp_path: Path) -> None:
+    alone = seqkit("decode", both, clip, "--format", "srt").out
+    result = seqkit("decode", both, clip, clip, "--format", "srt")
+    assert (result.code, result.out) == (2, alone)
+    assert "--output DIR/" in result.said
+    several = seqkit("decode", both, clip, clip, "--format", "srt", "--output", f"{tmp_path / 'out'}/")
+    assert several.code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
 def test_align(seqkit: Command, both: Path, clip: Path) -> None:
     rows = [line.split("\t") for line in seqkit("decode", both, clip, "--align", "CAD AB DA").out.splitlines()]
     assert [row[2] for row in rows] == ["CAD", "AB", "DA"]
@@ -91,6 +104,10 @@ def test_align(seqkit: Command, both: Path, clip: Path) -> None:
     too_long = seqkit("decode", both, clip, "--align", "CAD AB DA " * 30)
     assert too_long.code == 2
     assert "clip.wav" in too_long.said
+    assert "1.28 s" in too_long.said
+    nothing = seqkit("decode", both, clip, "--align", " ")
+    assert nothing.code == 2
+    assert "no words" in nothing.said
     unknown = seqkit("decode", both, clip, "--align", "CAD X")
     assert unknown.code == 2
     assert "'X'" in unknown.said
@@ -129,6 +146,13 @@ def test_streams_that_cannot_be_followed(
     stdin(b"\0\0\0")
     odd = seqkit("decode", speech_runs["live"], "-", "--stream")
     assert odd.code == 2
+    whole = clip.read_bytes()[44:]
+    stdin(whole)
+    expected = seqkit("decode", speech_runs["live"], "-", "--stream").out
+    stdin(whole + b"\0")  # what was said before it broke off is not lost
+    broken = seqkit("decode", speech_runs["live"], "-", "--stream")
+    assert (broken.code, broken.out) == (2, expected)
+    assert "within a sample" in broken.said
     both = seqkit("decode", speech_runs["both"], "-", "--stream")
     assert both.code == 2
     assert "one direction" in both.said
@@ -150,6 +174,24 @@ def test_bad_files_among_good_ones(seqkit: Command, both: Path, clip: Path, tmp_
     assert "Traceback" not in result.err
 
 
+def test_stdin_is_named_by_no_path(seqkit: Command, both: Path, stdin: Callable[[bytes], None]) -> None:
+    stdin(b"")
+    result = seqkit("decode", both, "-")
+    assert result.code == 2
+    assert result.said.strip() == "seqkit: stdin is empty: it has 0 bytes."
+
+
+def test_samples_that_are_no_sound(seqkit: Command, both: Path, tmp_path: Path) -> None:
+    """Finite ones too, where their power is not."""
+    samples = (tones.spoken("CAD AB DA", 50) * 1e20).astype("<f4").tobytes()
+    header = struct.pack("<4sI8sIHHIIHH4sI", b"RIFF", 36 + len(samples), b"WAVEfmt ", 16, 3, 1, 16000, 64000, 4, 32,
+                         b"data", len(samples))  # fmt: skip
+    (tmp_path / "huge.wav").write_bytes(header + samples)
+    result = seqkit("decode", both, tmp_path / "huge.wav")
+    assert result.code == 2
+    assert "no sound" in result.said
+
+
 def test_silence_and_a_click(seqkit: Command, both: Path, tmp_path: Path) -> None:
     silent = tones.write_wav(tmp_path / "a.wav", np.zeros(8000, dtype=np.float32))
     short = tones.write_wav(tmp_path / "b.wav", np.ones(20, dtype=np.float32))
@@ -162,6 +204,8 @@ def test_options_that_do_not_go_together(seqkit: Command, both: Path, clip: Path
         (("--align", "AB", "--n-best", "2"), "--align"),
         (("--format", "srt", "--n-best", "2"), "--n-best"),
         (("--rate", "8000"), "--stream"),
+        (("--greedy", "--n-best", "2"), "--n-best"),
+        (("--pictures", clip), "is a file"),
         (("--format", "pdf"), "srt"),
         (("--hot-words", "XY"), "XY"),
         (("--greedy", "--lm-weight", "1"), "--lm-weight"),
@@ -174,13 +218,22 @@ def test_options_that_do_not_go_together(seqkit: Command, both: Path, clip: Path
         assert "Traceback" not in result.err
 
 
-def test_searches(seqkit: Command, both: Path, clip: Path, tmp_path: Path) -> None:
+def test_searches(seqkit: Command, both: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "words.txt").write_text("AB\nBB\nDA\n")
     other = seqkit("decode", both, clip, "--words", tmp_path / "words.txt").out
     assert set(other.split()) <= {"AB", "BB", "DA"}
     for options in (("--free", "--lm-weight", "0"), ("--greedy",)):  # where the spaces are, it has hardly learned
         assert seqkit("decode", both, clip, *options).out.replace(" ", "") == "CADABDA\n"
     assert seqkit("decode", both, clip, "--flashlight").out == "CAD AB DA\n"
+    run = load_run(both)
+    paths = [str(clip)] * (run.recipe.decode_chunk + 1)
+    with monkeypatch.context() as patch:  # of files that are answered in several batches, each word list is read once
+        read: list[Path] = []
+        patch.setattr(word_search, "read_words", lambda path: [read.append(path), "AB", "DA"][1:])  # type: ignore[func-returns-value]
+        run.decode(paths, words=tmp_path / "words.txt")
+        assert len(read) == 1
+        run.decode(paths[:1], words=tmp_path / "others.txt")
+        assert len(read) == 2
     hot = seqkit("decode", both, clip, "--hot-words", "BB:1000").out
     assert "BB" in hot
 

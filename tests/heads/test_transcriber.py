@@ -115,5 +115,5 @@ def test_given_words() -> None:
     transcriber = Transcriber(GreedySearch(LABELS.spell), LABELS, 0.5)
     found = transcriber.aligned(steps_of("__AB__ _C_"), [2, 3, 1, 4], 5.0)
     assert [(word.word, word.start, word.end) for word in found.words] == [("AB", 1.0, 2.0), ("C", 4.0, 4.5)]
-    with pytest.raises(Unusable, match="4 labels need 4 steps"):
+    with pytest.raises(Unusable, match="4 labels, too many for"):
         transcriber.aligned(steps_of("__"), [2, 3, 1, 4], 5.0)

@@ -131,6 +131,11 @@ def test_a_long_stream_ends_its_segments(speech_runs: dict[str, Path], tmp_path:
     (expected,) = run.decode([str(path)])
     data = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     final, _, _ = _followed(run, data, 3000)
+    chosen = run.options({"stream": True})
+    answers = run.follow(cast(BinaryIO, Trickle(data, 3000)), chosen, lambda note: None)
+    next(answers)
+    assert not torch.is_inference_mode_enabled()  # between answers, who takes them is in their own mode
+    del answers
     assert len(final) > 1
     assert " ".join(final) == expected["text"]
     assert error_rates(error_counts(" ".join([said] * 2), expected["text"]))["wer"] < 0.3

@@ -134,3 +134,19 @@ def test_no_audio_is_drawn_too(tmp_path: Path) -> None:
         title="empty.wav",
     )
     assert nothing.stat().st_size > 1000
+
+
+def test_of_the_beginning_of_long_audio_later_words_are_left_out(tmp_path: Path, figures: list[Any]) -> None:
+    save_utterance(
+        tmp_path / "one.png",
+        np.zeros((round(LONGEST * 100), 20)),
+        _posteriors(round(LONGEST * 25)),
+        TOKENS,
+        seconds_per_frame=0.01,
+        seconds_per_step=0.04,
+        title="talk.wav",
+        words=[Word("in", 1.0, 1.5), Word("out", 100.0, 101.0)],
+        seconds=120.0,
+    )
+    assert [text.get_text() for text in figures[0].axes[0].texts] == ["in"]
+    assert "of 120.0 seconds" in figures[0].get_suptitle()
