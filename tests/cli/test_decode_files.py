@@ -273,11 +273,13 @@ def test_few_heavy_files_are_read_before_they_are_answered(toy_run: Path, number
 
 def test_a_signal_while_stdin_is_read_ends_decoding_at_once_and_leaves_nothing(toy_run: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(TOY.parents[1])}
-    processes = []
+    processes: list[Any] = []
     for recipe in (TOY, TOY_FILES):
         command = [sys.executable, "-m", "seqkit", "decode", str(toy_run), "--recipe", str(recipe), "-"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        processes.append(subprocess.Popen(command, env=environment, **pipes))  # type: ignore[call-overload]
+        # What a shell starts in the background ignores SIGINT, and so do its children.
+        heeding: dict[str, Any] = {**pipes, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+        processes.append(subprocess.Popen(command, env=environment, **heeding))
     lines, files = processes
     lines.stdin.write(b"9 9 9 9\n")
     lines.stdin.flush()
