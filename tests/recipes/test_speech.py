@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from seqkit.cli.train import configure
 from seqkit.data.items import Broken
@@ -20,6 +22,7 @@ from seqkit.heads.sound_stream import LabelStream
 from seqkit.heads.word_errors import error_counts, error_rates
 from seqkit.recipe import Recipe
 from seqkit.storage import read_json
+from seqkit.training.dry_run import dry_run
 from tests import tones
 
 
@@ -187,6 +190,15 @@ def test_a_run_of_both_directions_cannot_follow(speech_runs: dict[str, Path]) ->
 def test_a_stream_that_is_empty_or_ends_within_a_sample(speech_runs: dict[str, Path], data: bytes) -> None:
     with pytest.raises(InputError):
         _followed(load_run(speech_runs["live"]), data, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["an4", "an4-streaming"])
+@pytest.mark.skipif("SEQKIT_DATA" not in os.environ, reason="SEQKIT_DATA does not name a folder with AN4")
+def test_presets_on_real_speech(preset: str) -> None:
+    """One batch through everything."""
+    recipe = configure(f"speech/{preset}", [])[2]
+    assert dry_run(recipe, Console(quiet=True)).startswith("dry run: one step")
 
 
 # What cannot be used -------------------------------------------------------------------------------------------------
