@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from seqkit.reporting.figures import GREY, new_figure, save_figure
+from seqkit.reporting.subtitles import TimedWord
 
 LONGEST = 30.0
 """Seconds that are drawn."""
@@ -21,19 +22,6 @@ _INCHES = 1.0
 """Width of a second."""
 _SLOT = 0.09
 """Inches that a character of a word takes."""
-
-
-class TimedWord(Protocol):
-    """A word with its start and end in seconds."""
-
-    @property
-    def word(self) -> str: ...  # noqa: D102
-
-    @property
-    def start(self) -> float: ...  # noqa: D102
-
-    @property
-    def end(self) -> float: ...  # noqa: D102
 
 
 def save_utterance(
