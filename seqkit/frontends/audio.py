@@ -14,7 +14,7 @@ from pydantic import Field
 
 from seqkit.config import Config
 from seqkit.errors import DataError, RunError
-from seqkit.frontends.filterbank import FilterbankConfig, log_mel, num_frames
+from seqkit.frontends.filterbank import FilterbankConfig, log_mel
 from seqkit.storage import read_json, write_json
 
 if TYPE_CHECKING:
@@ -86,10 +86,6 @@ class AudioFrontend:
     def seconds(self, frames: int) -> float:
         """How long so many frames are."""
         return frames * self.bank.frame_seconds
-
-    def frames_of(self, seconds: float) -> int:
-        """The frames of so many seconds."""
-        return num_frames(round(seconds * self.bank.sample_rate), self.bank)
 
     def save(self, folder: Path) -> None:
         """Write the statistics into an existing folder."""

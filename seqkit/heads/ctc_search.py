@@ -23,7 +23,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappush, heappushpop
-from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -292,32 +291,6 @@ class CTCSearch:
         ending = self._scores.close(Ending(None, prefix.lm_state, prefix.lm_log_prob, prefix.worth))
         whole = self._hypothesis(prefix, log_add(blank, label), ending)
         return replace(whole, ids=whole.ids[: len(whole.ids) - self._words.unfinished(prefix)])
-
-
-def greedy(log_probs: Sequence[_Array], blank: int = 0) -> list[tuple[int, ...]]:
-    """The labelling of the likeliest path of each utterance, (T, V) each: the best token of each frame, collapsed.
-
-    Raises ValueError for another shape, utterances of different V, and NaN.
-    """
-    utterances = [np.asarray(each) for each in log_probs]
-    if not utterances:
-        return []
-    sizes = {each.shape[1] if each.ndim == 2 else 0 for each in utterances}
-    if len(sizes) > 1 or not blank < min(sizes):
-        raise ValueError(f"log_probs must have the shape (frames, V), with one V for all, above the blank {blank}")
-    lengths = np.array([len(each) for each in utterances])
-    rows = np.concatenate(utterances)
-    if np.isnan(rows).any():
-        raise ValueError("log_probs have NaN")
-    path = rows.argmax(axis=1)  # (N,), of all utterances
-    kept = path != blank
-    kept[1:] &= path[1:] != path[:-1]
-    ends = np.cumsum(lengths)
-    firsts = (ends - lengths)[lengths > 0]
-    kept[firsts] = path[firsts] != blank  # what stands before belongs to another utterance
-    owners = np.repeat(np.arange(len(lengths)), lengths)[kept]
-    ids, bounds = path[kept].tolist(), np.searchsorted(owners, np.arange(len(lengths) + 1)).tolist()
-    return [tuple(ids[start:end]) for start, end in pairwise(bounds)]
 
 
 def checked(log_probs: _Array, size: int, before: int = 0) -> _Array:

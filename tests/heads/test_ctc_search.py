@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqkit.errors import ConfigError
-from seqkit.heads.ctc_search import CTCHypothesis, CTCSearch, greedy
+from seqkit.heads.ctc_greedy import GreedySearch
+from seqkit.heads.ctc_search import CTCHypothesis, CTCSearch
 from seqkit.heads.lexicon import Lexicon
 from seqkit.heads.ngram import NGram
 
@@ -299,7 +300,9 @@ def test_what_is_shown_while_it_goes_on() -> None:
 
 def test_a_beam_of_one_and_no_pruning_at_all() -> None:
     probs = log_probs(40, 4, 3, scale=8.0)
-    assert decode(CTCSearch(CHARACTERS, space=1, beam_size=1), probs)[0].ids == greedy([probs])[0]
+    search = GreedySearch(lambda ids: "")
+    likeliest = search.best(search.advance(search.start(), probs))
+    assert decode(CTCSearch(CHARACTERS, space=1, beam_size=1), probs)[0].ids == likeliest.ids
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -477,27 +480,3 @@ def test_silent_frames_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None
     assert [each.text for each in after] == [each.text for each in before]
     for one, other in zip(after, before, strict=True):
         assert one.score == pytest.approx(other.score + float(silence[:, 0].astype(np.float64).sum()))
-
-
-def test_greedy_is_the_collapsed_best_path_of_each() -> None:
-    rng = np.random.default_rng(0)
-    utterances = [rng.normal(size=(length, 3)).astype(np.float32) for length in (0, 7, 1, 0, 20, 0)]
-    for blank in range(3):
-        expected = [
-            tuple(token for token, _ in itertools.groupby(each.argmax(1).tolist()) if token != blank)
-            for each in utterances
-        ]
-        assert greedy(utterances, blank) == expected
-    # The last token of one utterance does not swallow the first of the next.
-    same_token = np.array([[0.0, 1.0]])
-    assert greedy([same_token, same_token]) == [(1,), (1,)]
-    assert greedy([]) == []
-    assert greedy([np.zeros((0, 3))]) == [()]
-
-
-def test_greedy_refuses_what_it_cannot_read() -> None:
-    for wrong in ([np.zeros(3)], [np.zeros((1, 3)), np.zeros((1, 4))], [np.full((2, 3), np.nan)]):
-        with pytest.raises(ValueError, match=r"log_probs (must )?have"):
-            greedy(wrong)
-    with pytest.raises(ValueError, match="above the blank 3"):
-        greedy([np.zeros((1, 3))], blank=3)
