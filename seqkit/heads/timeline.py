@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Timeline:
                 self.start(last) if last < len(best) else self.seconds,
                 float(self.probabilities[first:last, best[first]].mean()),
             )
-            for first, last in zip(borders, borders[1:], strict=False)
+            for first, last in pairwise(borders)
         ]
 
     def at(self, second: float) -> tuple[int, float]:
@@ -69,7 +70,7 @@ class Timeline:
 def slide(
     frames: Iterable[np.ndarray], score: Scorer, *, cell: int, cells: int, batch: int = 8
 ) -> tuple[np.ndarray, int]:
-    """Probabilities (C, K) of cells of `cell` frames, from windows of `cells` cells one cell apart; and the frames read.
+    """Probabilities (C, K) of cells of `cell` frames, from windows of `cells` cells one cell apart; and the frames.
 
     The last window ends with the last frame, whole or not; a recording that is shorter than a window is one window.
     No more frames than `batch` windows hold are kept.
