@@ -95,6 +95,9 @@ class TrainingConfig(Config):
     """Stop after so many evaluations in a row without a better metric."""
     metric: str | None = None
     """Validation metric that chooses the best checkpoint; by default the recipe's own."""
+    choose: Literal["best", "last"] = "best"
+    """Which weights are the run's: those that were best on validation, or those after the last step, whatever
+    validation says. With `last` a run needs no validation part (data.validation_fraction=0): all examples train."""
     keep_best: int = Field(default=1, ge=1)
     """How many best checkpoints are kept; the final weights are their average."""
     ema_decay: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -123,4 +126,19 @@ class TrainingConfig(Config):
             raise ValueError(f"warmup_steps ({self.warmup_steps}) is more than max_steps ({self.max_steps})")
         if self.ema_decay and self.average_patience is not None:
             raise ValueError("ema_decay and average_patience are two ways to average weights; set one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _chosen_once(self) -> TrainingConfig:
+        if self.choose == "best":
+            return self
+        going_by_best = {
+            "early_stopping": self.early_stopping is not None,
+            "average_patience": self.average_patience is not None,
+            "keep_best above 1": self.keep_best > 1,
+            "schedule=plateau": self.schedule == "plateau",
+        }
+        for name, chosen in going_by_best.items():
+            if chosen:
+                raise ValueError(f"{name} goes by what was best on validation; it does not go with choose=last")
         return self

@@ -178,12 +178,16 @@ def _summary(path: Path, sample: str, recipe_folder: str | None, console: Consol
     """Say where everything is, and what to type next. Exits with 2 where examples were broken."""
     from seqkit.storage import read_json
 
-    result = read_json(path / "results.json")["validation"]
-    figures = "  ".join(
-        f"{name} {value:.4f} [{result['interval'][name][0]:.4f}, {result['interval'][name][1]:.4f}]"
-        for name, value in result["metrics"].items()
-    )
-    console.print(f"\nvalidation, {result['examples']} examples: {figures}", highlight=False, soft_wrap=True)
+    measured = (path / "results.json").exists()
+    result = read_json(path / "results.json").get("validation") if measured else None
+    if result is None:
+        console.print("\nno validation part: the weights are those after the last step", highlight=False)
+    else:
+        figures = "  ".join(
+            f"{name} {value:.4f} [{result['interval'][name][0]:.4f}, {result['interval'][name][1]:.4f}]"
+            for name, value in result["metrics"].items()
+        )
+        console.print(f"\nvalidation, {result['examples']} examples: {figures}", highlight=False, soft_wrap=True)
     console.print(f"pictures and reports: {path / 'plots'}", highlight=False, soft_wrap=True)
     console.print("\nNext:", highlight=False)
     own = "" if recipe_folder is None else f" --recipe {shlex.quote(recipe_folder)}"

@@ -27,7 +27,7 @@ def save_curves(log: Sequence[Mapping[str, Any]], path: Path, *, metric: str) ->
     loss.legend(frameon=False)
     if validation:
         score.plot(*_series(validation, metric), color=ORANGE, marker="o", markersize=3)
-    score.set(title=f"Validation {metric}", xlabel="step")
+    score.set(title=f"Validation {metric}" if validation else "No validation part", xlabel="step")
     norm.plot(steps, [line["grad_norm"] for line in train], color=GREY, linewidth=0.6)
     norm.set(title="Gradient norm before clipping", xlabel="step", yscale="log")
     rate.plot(steps, [line["learning_rate"] for line in train], color=BLUE)

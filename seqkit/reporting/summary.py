@@ -32,6 +32,8 @@ class RunFigures:
     """Examples that it was measured on; None where it is not done."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Metric -> value; empty where it is not done."""
+    trained: bool = False
+    """Whether it is trained, though there may be nothing that it was measured on."""
     failed: str | None = None
     """Why it failed, where it did."""
 
@@ -98,7 +100,8 @@ def summary_table(summary: Summary) -> str:
         if run.metrics:
             rows.append([*own, str(run.examples), *(f"{run.metrics[name]:.4f}" for name in spreads)])
         else:
-            rows.append([*own, "not trained" if run.failed is None else "failed", *["-"] * len(spreads)])
+            state = "trained" if run.trained else "not trained"
+            rows.append([*own, state if run.failed is None else "failed", *["-"] * len(spreads)])
     for title in ("mean", "std", "min", "max"):
         values = [getattr(values, title) for values in spreads.values()]
         blank = [""] * (2 if groups else 1)

@@ -45,7 +45,8 @@ def dry_run(recipe: Recipe[Any], console: Console, *, init_from: Path | None = N
     console.print(data_table(prepared.report))
     processes, items = current(), dict(prepared.items)
     if processes.first:
-        items["validation"] = items["validation"].first(training.batch_examples)
+        few = items.get("validation", items["train"]).first(training.batch_examples)
+        items |= {"validation": few} if "validation" in items else {}
     with tempfile.TemporaryDirectory() as folder, compute_settings(training):
         run = Run.create(Path(folder) / "run", {"recipe": {}, "state": "dry run"}, recipe.config)
         recipe.save_frontend(run.frontend)
@@ -56,7 +57,6 @@ def dry_run(recipe: Recipe[Any], console: Console, *, init_from: Path | None = N
             trainer.train(log, watched)
         if not processes.first:
             return ""
-        few = items["validation"]
         options = recipe.options_type()
         predictions = predict(recipe, [trainer.bare_model], few.first(1), device=accelerator.device, options=options)
     answer = recipe.answer(predictions[0], options)

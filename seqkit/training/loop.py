@@ -77,6 +77,7 @@ class Trainer:
         self.bare_model = self.accelerator.unwrap_model(self.model)
         self.processes.same([*self.bare_model.parameters(), *self.bare_model.buffers()])
         self.average = self._averaged_weights()
+        self.measured: bool = self.processes.from_first(lambda: "validation" in self.items)
         self.carry: Mapping[str, Tensor] | None = None
 
     def _averaged_weights(self) -> AveragedWeights | None:
@@ -234,12 +235,12 @@ class Trainer:
         return position.finished or (position.batch == 0 if every is None else position.step % every == 0)
 
     def _evaluate(self) -> None:
-        """Evaluate on validation, keep the weights if they are among the best, and see whether to stop early."""
+        """Evaluate on validation, keep the weights if they are to be kept, and see whether to stop early."""
         position, config = self.position, self.config
         if self.average is not None:
             self.average.swap()
-        metrics = self.processes.from_first(self._measure)
-        improved = self._keep(metrics[self.metric])
+        metrics = self.processes.from_first(self._measure) if self.measured else {}
+        improved = self._keep(metrics[self.metric]) if config.choose == "best" else self._keep_last()
         if self.average is not None:
             self.average.swap()
         self.schedule.evaluated(improved)
@@ -249,8 +250,9 @@ class Trainer:
             self.average.begin()
         if config.early_stopping is not None and position.stale >= config.early_stopping:
             position.finished = True
-        self._write("validation", position.step, epoch=position.epoch, **metrics)
-        self.observer.evaluation(position, metrics, improved)
+        if metrics:
+            self._write("validation", position.step, epoch=position.epoch, **metrics)
+            self.observer.evaluation(position, metrics, improved)
         self._checkpoint()
 
     def _measure(self) -> dict[str, float]:
@@ -269,6 +271,14 @@ class Trainer:
                 self.checkpoints.save_best(self.position.step, self.bare_model.state_dict())
             return rank == 0
         return False
+
+    def _keep_last(self) -> bool:
+        """Keep the weights in place of those before them, once training has come to its end."""
+        if self.position.finished:
+            self.position.best[:] = [(0.0, self.position.step)]  # no metric chose them
+            if self.processes.first:
+                self.checkpoints.save_best(self.position.step, self.bare_model.state_dict())
+        return self.position.finished
 
     def _write(self, kind: str, step: int, **values: Any) -> None:
         if self.log is not None:

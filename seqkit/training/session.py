@@ -75,9 +75,10 @@ def prepare(
         with counting(console, f"preparing {name}") as progress:
             items[name] = recipe.items(split, progress)
         splits[name] = replace(split, left_out={**split.left_out, **items[name].left_out})
+    last = recipe.config.training.choose == "last"
     for name in ("train", "validation") if current().first else ("train",):
-        if name not in items or not len(items[name]):
-            raise DataError(f"There is no example to use in the {name} split.", hint=_reasons(items.get(name)))
+        if name in items or not (last and name == "validation"):
+            _check_some(name, items.get(name))
     report = describe(
         splits,
         {name: split_items.lengths for name, split_items in items.items()},
@@ -89,7 +90,15 @@ def prepare(
     return Prepared(recipe, items, report, fingerprints)
 
 
-def _reasons(items: Items | None) -> str:
+def _check_some(name: str, items: Items | None) -> None:
+    """Raise DataError for a split that is not there, or has no example to use."""
+    if items is None or not len(items):
+        raise DataError(f"There is no example to use in the {name} split.", hint=_reasons(name, items))
+
+
+def _reasons(name: str, items: Items | None) -> str:
+    if items is None and name == "validation":
+        return "Give such a part, or train to the end without one: training.choose=last."
     if items is None or not items.left_out:
         return "Look at the files that data.path and the split's name lead to."
     return "Left out: " + ", ".join(f"{count} ({reason})" for reason, count in items.left_out.items()) + "."
@@ -123,7 +132,7 @@ def train(
     console.print(data_table(prepared.report))
     model = initial_model(recipe, init_from if processes.first else None, console)
     if processes.first:
-        check_metric(recipe, model, prepared.items["validation"])
+        check_metric(recipe, model, prepared.items.get("validation", prepared.items["train"]))
     info = {
         "recipe": {
             "name": source.name,
@@ -290,21 +299,15 @@ def check_metric(recipe: Recipe[Any], model: torch.nn.Module, items: Items) -> N
 
 
 def finish(run: Run, trainer: Trainer, progress: TrainingProgress) -> None:
-    """Choose the weights, fit what comes after training, evaluate on validation, and draw the pictures."""
+    """Choose the weights, fit what comes after training, evaluate on validation if there is one, draw the pictures."""
     recipe = trainer.recipe
     trainer.bare_model.load_state_dict(trainer.checkpoints.average(trainer.position))
     recipe.calibrate(trainer.bare_model, trainer.items)
     if recipe.calibration:
         write_json(run.path / "calibration.json", recipe.calibration)
-    began = time.perf_counter()
-    device = trainer.accelerator.device
-    evaluation = evaluate(recipe, [trainer.bare_model], trainer.items["validation"], device=device)
-    seconds = time.perf_counter() - began
-    run.record_result(
-        "validation", result_record(str(run.path), "validation", evaluation, seconds, recipe.signatures())
-    )
+    if trainer.measured:
+        _validate(run, trainer)
     with disk_errors(run.plots):
-        recipe.report(evaluation.outcomes, run.plots, "validation")
         save_curves(read_log(run.log), run.plots / "curves.png", metric=trainer.metric)
     save_tensors(run.weights, trainer.bare_model.state_dict())
     run.save(
@@ -314,6 +317,19 @@ def finish(run: Run, trainer: Trainer, progress: TrainingProgress) -> None:
         training_seconds=round(progress.seconds, 1),
         training_rate=round(progress.rate, 1),
     )
+
+
+def _validate(run: Run, trainer: Trainer) -> None:
+    """Evaluate on validation and draw what the recipe shows of it."""
+    recipe, began = trainer.recipe, time.perf_counter()
+    items, device = trainer.items["validation"], trainer.accelerator.device
+    evaluation = evaluate(recipe, [trainer.bare_model], items, device=device)
+    seconds = time.perf_counter() - began
+    run.record_result(
+        "validation", result_record(str(run.path), "validation", evaluation, seconds, recipe.signatures())
+    )
+    with disk_errors(run.plots):
+        recipe.report(evaluation.outcomes, run.plots, "validation")
 
 
 def kernels(model: torch.nn.Module) -> str:

@@ -191,13 +191,18 @@ def summarise(trials: Trials, parent: Path) -> Summary:
         # A run that was trained and measured stands for itself; what has no result yet has no figure.
         result = _results(parent / trial.folder).get(split) if trial.failed is None else None
         figures = {} if result is None else {"examples": result["examples"], "metrics": result["metrics"]}
-        runs.append(RunFigures(trial.folder, trial.seed, trial.group, failed=trial.failed, **figures))
+        trained = _finished(parent / trial.folder)
+        runs.append(RunFigures(trial.folder, trial.seed, trial.group, trained=trained, failed=trial.failed, **figures))
     return Summary(split, runs)
 
 
+def _finished(path: Path) -> bool:
+    return (path / "run.json").is_file() and Run.open(path).info["state"] == "finished"
+
+
 def _results(path: Path) -> dict[str, Any]:
-    """What a run was measured on; nothing where it is not finished."""
-    if not (path / "run.json").is_file() or Run.open(path).info["state"] != "finished":
+    """What a run was measured on; nothing where it is not finished, or has no validation part."""
+    if not _finished(path) or not (path / "results.json").exists():
         return {}
     stored = read_json(path / "results.json")
     if not isinstance(stored, dict):

@@ -26,6 +26,8 @@ class ToyData(Config):
     """Training examples."""
     poison: int = 0
     """Training examples whose loss is not finite."""
+    validation: bool = True
+    """Whether there is a validation part."""
 
 
 class ToyConfig(RecipeConfig):
@@ -70,9 +72,10 @@ class Toy(Recipe[ToyConfig]):
 
     def load_data(self) -> dict[str, Split]:
         """Numbers as text."""
+        data = self.config.data
         return {
-            "train": self._split("train", self.config.data.examples, self.config.data.poison),
-            "validation": self._split("validation", 40),
+            "train": self._split("train", data.examples, data.poison),
+            **({"validation": self._split("validation", 40)} if data.validation else {}),
             "test": self._split("test", 40),
         }
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from seqkit.errors import ConfigError, DivergenceError, InterruptedRun, RunError
+from seqkit.errors import ConfigError, DataError, DivergenceError, InterruptedRun, RunError
 from seqkit.recipe import Recipe
 from seqkit.registry import find, load
 from seqkit.runs.folder import Run
@@ -105,7 +105,16 @@ def test_accumulated_batches_equal_one_big_batch(train_toy: TrainToy) -> None:
         torch.testing.assert_close(tensor, whole_weights[name], rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("settings", [EVERYTHING, POLYAK], ids=["everything", "polyak"])
+LAST = {
+    "data.validation": "false",
+    "training.choose": "last",
+    "training.epochs": "4",
+    "training.ema_decay": "0.9",
+    "training.batch_examples": "8",
+}
+
+
+@pytest.mark.parametrize("settings", [EVERYTHING, POLYAK, LAST], ids=["everything", "polyak", "last"])
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 12])
 def test_interrupted_and_resumed_equals_uninterrupted(
     train_toy: TrainToy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int, settings: dict[str, str]
@@ -248,6 +257,30 @@ def test_final_weights_are_the_average_of_the_best(train_toy: TrainToy) -> None:
     assert len(kept) == 3
     for name, tensor in load_tensors(run.weights).items():
         torch.testing.assert_close(tensor, torch.stack([weights[name] for weights in kept]).mean(dim=0))
+
+
+def test_the_last_weights_are_kept_where_they_are_chosen(train_toy: TrainToy) -> None:
+    seen = train_toy("seen", {**LAST, "data.validation": "true"})
+    assert "validation" in read_json(seen.path / "results.json")
+    assert [line["kind"] for line in read_log(seen.log)].count("validation") == 4
+    unseen = train_toy("unseen", LAST)
+    assert not (unseen.path / "results.json").exists()
+    assert "validation" not in {line["kind"] for line in read_log(unseen.log)}
+    assert (unseen.plots / "curves.png").stat().st_size > 10_000
+    # What validation would say changes nothing, and the averaged weights are not those of the optimizer.
+    assert unseen.weights.read_bytes() == seen.weights.read_bytes()
+    plain = train_toy("plain", {**LAST, "training.ema_decay": "0"})
+    assert plain.weights.read_bytes() != unseen.weights.read_bytes()
+
+
+def test_without_validation_there_is_no_best(train_toy: TrainToy, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no example to use in the validation split.*choose=last") as caught:
+        train_toy("best", {"data.validation": "false"})
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "best").exists()
+    for name, value in {"early_stopping": "2", "keep_best": "2", "schedule": "plateau"}.items():
+        with pytest.raises(ConfigError, match=f"{name}.* does not go with choose=last"):
+            train_toy("last", {"training.choose": "last", f"training.{name}": value})
 
 
 def test_an_unknown_metric_is_an_error_before_training(train_toy: TrainToy, tmp_path: Path) -> None:
