@@ -51,7 +51,7 @@ def evaluate(
     from seqkit.evaluation import evaluate as score
     from seqkit.evaluation import result_record
     from seqkit.reporting.progress import counting
-    from seqkit.reporting.tables import broken_lines
+    from seqkit.reporting.tables import broken_lines, damaged_lines
     from seqkit.storage import disk_errors
 
     if split is not None and data is not None:
@@ -71,7 +71,7 @@ def evaluate(
     for left_out in (examples.left_out, items.left_out):
         for reason, count in left_out.items():
             console.print(f"left out: {count} ({reason})", highlight=False)
-    for line in broken_lines(items.broken):
+    for line in [*damaged_lines(items.damaged), *broken_lines(items.broken)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     began = time.perf_counter()
     with counting(console, f"evaluating {name}") as progress:

@@ -29,12 +29,13 @@ def describe(
     label_column: str | None = None,
     unit: str = "tokens",
     broken: Sequence[str] = (),
+    damaged: Sequence[str] = (),
 ) -> DataReport:
     """Describe the parts and check them against each other.
 
     `lengths` holds, for each part, the real steps of its prepared examples in `unit`; `key_column` tells by its value
-    (without surrounding whitespace) whether two examples are the same, None not at all; `broken` are the sentences of
-    `Items.broken`.
+    (without surrounding whitespace) whether two examples are the same, None not at all; `broken` and `damaged` are the
+    sentences of `Items`.
     """
     reports = {
         name: SplitReport(
@@ -44,7 +45,7 @@ def describe(
     }
     duplicates = _duplicates(splits, key_column) if key_column is not None else []
     warnings = [*_label_warnings(reports), *map(_duplicate_warning, duplicates)]
-    return DataReport(unit, reports, duplicates, warnings, list(broken))
+    return DataReport(unit, reports, duplicates, warnings, list(broken), list(damaged))
 
 
 def check_labels(splits: Mapping[str, Split], label_column: str, *, known: Iterable[str] = ()) -> None:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from seqkit.data.cache import Kept
 
 Item = dict[str, Any]
-"""One prepared example: numpy arrays, numbers and texts by name."""
+"""One prepared example: numpy arrays, numbers and texts by name.
+
+"trouble" is a sentence about a file that is damaged, where the example could be used all the same.
+"""
 
 
 class Unusable(Exception):  # noqa: N818 (a verdict on one example, not a fault)
@@ -42,6 +45,8 @@ class Items:
     left_out: Mapping[str, int] = field(default_factory=dict)
     broken: Sequence[str] = ()
     """A sentence for each example that was left out because it is broken, with its place in front."""
+    damaged: Sequence[str] = ()
+    """A sentence for each example that is used although its file is damaged."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -76,6 +81,7 @@ def prepare_all(
     places: list[str] = []
     left_out: Counter[str] = Counter()
     broken: list[str] = []
+    damaged: list[str] = []
     total = len(examples) if isinstance(examples, Sized) else 0
     outcomes: Iterator[tuple[Mapping[str, Any], Item | Unusable]]
     if kept is None:
@@ -86,14 +92,20 @@ def prepare_all(
         place = str(example.get("place", number))
         if isinstance(outcome, Broken):
             left_out[outcome.reason] += 1
-            named = str(outcome).startswith(f"{place}: ")  # a file of a folder without a table is its own place
-            broken.append(str(outcome) if named else f"{place}: {outcome}")
+            broken.append(_placed(str(outcome), place))
         elif isinstance(outcome, Unusable):
             left_out[str(outcome)] += 1
         else:
             values.append(outcome)
             places.append(place)
+            if "trouble" in outcome:
+                damaged.append(_placed(outcome["trouble"], place))
         if progress is not None and number % 500 == 0:
             progress(number, total)
     lengths = np.fromiter((length(item) for item in values), dtype=np.int64, count=len(values))
-    return Items(values, lengths, places, dict(left_out), broken)
+    return Items(values, lengths, places, dict(left_out), broken, damaged)
+
+
+def _placed(sentence: str, place: str) -> str:
+    """A sentence about an example with its place in front; a file of a folder without a table is its own place."""
+    return sentence if sentence.startswith(f"{place}: ") else f"{place}: {sentence}"

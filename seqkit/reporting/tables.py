@@ -54,6 +54,8 @@ class DataReport:
     """What the user should know, a sentence each."""
     broken: Sequence[str] = field(default_factory=tuple)
     """A sentence for each example that could not be used because its file or its text is at fault."""
+    damaged: Sequence[str] = field(default_factory=tuple)
+    """A sentence for each example that is used although its file is damaged."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -80,14 +82,24 @@ def data_table(report: DataReport) -> RenderableType:
     lines = [Text(f"{name}: {split.origin}", style="dim") for name, split in report.splits.items()]
     lines += [Text(line, style="dim") for line in _left_out(report)]
     lines += [Text(f"warning: {line}", style="yellow") for line in report.warnings]
+    lines += [Text(line, style="yellow") for line in damaged_lines(report.damaged)]
     lines += [Text(line, style="red") for line in broken_lines(report.broken)]
     return Group(table, *lines)
 
 
 def broken_lines(broken: Sequence[str]) -> list[str]:
     """The sentences about broken examples, as many as a person reads."""
-    more = len(broken) - _BROKEN_SHOWN
-    return [*broken[:_BROKEN_SHOWN], *([f"and {more:,} more examples are broken."] if more > 0 else [])]
+    return _some(broken, "examples are broken")
+
+
+def damaged_lines(damaged: Sequence[str]) -> list[str]:
+    """The sentences about damaged files that are used, as many as a person reads."""
+    return [f"warning: {line}" for line in _some(damaged, "files are damaged")]
+
+
+def _some(sentences: Sequence[str], what: str) -> list[str]:
+    more = len(sentences) - _BROKEN_SHOWN
+    return [*sentences[:_BROKEN_SHOWN], *([f"and {more:,} more {what}."] if more > 0 else [])]
 
 
 def _lengths(length: Mapping[str, float]) -> str:

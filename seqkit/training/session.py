@@ -86,6 +86,7 @@ def prepare(
         label_column=recipe.label_column,
         unit=recipe.unit,
         broken=[sentence for split_items in items.values() for sentence in split_items.broken],
+        damaged=[sentence for split_items in items.values() for sentence in split_items.damaged],
     )
     return Prepared(recipe, items, report, fingerprints)
 
