@@ -22,11 +22,12 @@ from seqkit.data.cache import Caching
 from seqkit.data.config import DataConfig
 from seqkit.data.demo_speech import demo_speech
 from seqkit.data.items import Broken, Item, Unusable
-from seqkit.data.splits import Sources, Split, load_file, load_splits
+from seqkit.data.splits import Sources, Split, find_file, load_file, load_splits
 from seqkit.data.transcripts import read_transcripts
 from seqkit.errors import InputError
 from seqkit.frontends.audio import AudioConfig, AudioFrontend
 from seqkit.frontends.audio_augmentation import AudioAugmentConfig, augment
+from seqkit.frontends.pronunciations import read_pronunciations
 from seqkit.frontends.subsampling import SubsamplingConfig, build_subsampling
 from seqkit.frontends.text import TextFrontend
 from seqkit.frontends.tokenizer import TokenizerConfig
@@ -58,6 +59,9 @@ class SpeechData(DataConfig):
     """Column with the file's path, from the folder of the manifest; on the hub, a column of sounds."""
     text: str = "text"
     """Column with the words."""
+    lexicon: str | None = None
+    """File of pronunciations, WORD PHONE PHONE ... on each line (as CMUdict): words are then written by their sound
+    (tokenizer.kind=phones), which takes less speech to learn than spelling; null for characters or pieces."""
     max_seconds: float | None = Field(default=30.0, gt=0.0)
     """Longer utterances are left out of training, and counted; null for no limit."""
 
@@ -83,7 +87,7 @@ class SpeechConfig(RecipeConfig):
     augment: AudioAugmentConfig = AudioAugmentConfig()
     """What training does to the frames."""
     tokenizer: TokenizerConfig = TokenizerConfig(kind="char")
-    """How texts are written: characters, or pieces of words."""
+    """How texts are written: characters, pieces of words, or phones."""
     model: SpeechModelConfig = SpeechModelConfig()
     """The network."""
     search: SearchConfig = SearchConfig()
@@ -95,6 +99,8 @@ class SpeechConfig(RecipeConfig):
     def _spells(self) -> Self:
         if self.tokenizer.kind == "word" or self.tokenizer.eos:
             raise ValueError("CTC writes characters or pieces, without an end: tokenizer.kind=char, unigram or bpe")
+        if (self.tokenizer.kind == "phones") != (self.data.lexicon is not None):
+            raise ValueError("tokenizer.kind=phones and data.lexicon=FILE go together: set both, or neither")
         return self
 
 
@@ -187,7 +193,7 @@ class Speech(Recipe[SpeechConfig]):
         """Learn the characters, the words and how they follow each other, and what the sounds are like."""
         texts = [_spaced(text) for text in train.column("text")]
         if inherit is None:
-            self.texts.fit(texts, self.config.data.split_seed)
+            self.texts.fit(texts, self.config.data.split_seed, lexicon=self._lexicon())
         else:
             self.texts = TextFrontend.load(inherit)
         self.words = WordSearch(self.config.search, self.texts).fit(texts)
@@ -199,6 +205,10 @@ class Speech(Recipe[SpeechConfig]):
         drawn = np.random.default_rng(self.config.data.split_seed).permutation(len(train))
         chosen = train.examples.select(drawn[: self.config.audio.fit_utterances].tolist())
         self.frontend.fit(self._readable(chosen))
+
+    def _lexicon(self) -> dict[str, list[tuple[str, ...]]] | None:
+        data = self.config.data
+        return None if data.lexicon is None else read_pronunciations(find_file(data, "lexicon"))
 
     def _readable(self, examples: Any) -> Iterator[np.ndarray]:
         """The frames of the examples that can be read; `prepare` names the others."""
@@ -248,6 +258,9 @@ class Speech(Recipe[SpeechConfig]):
         return {"frames": frames, "ids": ids, "text": text}
 
     def _unknown(self, text: str) -> str:
+        if self.texts.lexicon is not None:
+            lacking = dict.fromkeys(word for word in text.split() if word not in self.texts.lexicon)
+            return f"the lexicon (data.lexicon) does not have {', '.join(lacking)}."
         known = set("".join(self.texts.pieces(range(self.texts.vocab_size))))
         unknown = sorted(set(text) - known - {" "})
         return f"it has characters that the training transcripts do not have: {' '.join(map(repr, unknown))}."

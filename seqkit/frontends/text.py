@@ -1,20 +1,22 @@
 """The text front-end: a text becomes a row of token ids, by a vocabulary learned from the training texts.
 
 Kinds: unigram (Kudo 2018) and bpe (Sennrich et al. 2016) cut words into pieces, through sentencepiece; word takes what
-stands between whitespace as it is; char takes every character as it is.
+stands between whitespace as it is; char takes every character as it is; phones takes the sounds of words, which a
+lexicon gives.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 import pydantic
 
-from seqkit.errors import DataError, RunError
+from seqkit.errors import ConfigError, DataError, RunError
+from seqkit.frontends.pronunciations import Pronunciations
 from seqkit.frontends.tokenizer import DEFAULT_SIZE, EOS_ID, TokenizerConfig
 from seqkit.storage import read_json, write_json
 
@@ -59,11 +61,17 @@ class TextFrontend:
         self.config = config
         self._fitted: Units | None = None
 
-    def fit(self, texts: Iterable[str], seed: int = 0) -> Self:
+    def fit(
+        self, texts: Iterable[str], seed: int = 0, *, lexicon: Mapping[str, Sequence[tuple[str, ...]]] | None = None
+    ) -> Self:
         """Learn the vocabulary from the training texts; `seed` draws some where `fit_characters` does not take all.
 
-        Raises DataError where there is no text, ConfigError where the texts cannot give `vocab_size` pieces.
+        `lexicon` has the ways to say each word (`read_pronunciations`), for kind=phones. Raises DataError where there
+        is no text, ConfigError where the texts cannot give `vocab_size` pieces, or phones have no lexicon.
         """
+        if self.config.kind == "phones":
+            self._fitted = _pronunciations(lexicon, self.config)
+            return self
         lowered = [self._prepare(text) for text in texts]
         if not any(text.strip() for text in lowered):
             raise DataError("The training texts hold no text to learn a tokenizer from.", hint="Check the text column.")
@@ -90,6 +98,11 @@ class TextFrontend:
         return self._units.unk_id
 
     @property
+    def lexicon(self) -> Mapping[str, Sequence[tuple[str, ...]]] | None:
+        """The ways to say each word, where words are written by their sound."""
+        return self._units.ways if isinstance(self._units, Pronunciations) else None
+
+    @property
     def eos_id(self) -> int:
         """The id of the end of a line. Raises ValueError where the vocabulary has none (`tokenizer.eos`)."""
         if not self.config.eos:
@@ -99,6 +112,13 @@ class TextFrontend:
     def encode(self, text: str) -> NDArray[np.int32]:
         """The ids (L,) int32 of a text; L = 0 for one without any token."""
         return self._shorten(self._units.encode(self._prepare(text)))
+
+    def spellings(self, word: str) -> list[list[int]]:
+        """The ways to write a word as ids: one, but for phones; none where the vocabulary cannot write it."""
+        if isinstance(self._units, Pronunciations):
+            return self._units.spellings(word)
+        ids = self.encode(word).tolist()
+        return [ids] if ids and self.unk_id not in ids else []
 
     def encode_batch(self, texts: Iterable[str]) -> list[NDArray[np.int32]]:
         """The ids of each text."""
@@ -180,7 +200,15 @@ class TextFrontend:
         return np.concatenate([row[:head], row[len(row) - (limit - head) :]])
 
 
+def _pronunciations(lexicon: Mapping[str, Sequence[tuple[str, ...]]] | None, config: TokenizerConfig) -> Pronunciations:
+    if lexicon is None:
+        raise ConfigError(["tokenizer.kind=phones needs a lexicon, which speech takes from data.lexicon=FILE."])
+    return Pronunciations.fit(lexicon, config.spoken)
+
+
 def _loader(config: TokenizerConfig) -> Callable[[Path], Units]:
+    if config.kind == "phones":
+        return Pronunciations.load
     if config.kind in ("word", "char"):
         from seqkit.frontends.vocabulary import Vocabulary
 

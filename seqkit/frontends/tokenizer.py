@@ -19,8 +19,12 @@ EOS_ID = 1
 class TokenizerConfig(Config):
     """How a text is cut into tokens."""
 
-    kind: Literal["unigram", "bpe", "word", "char"] = "unigram"
-    """unigram and bpe learn pieces of words; word takes words as given (between whitespace); char takes characters."""
+    kind: Literal["unigram", "bpe", "word", "char", "phones"] = "unigram"
+    """unigram and bpe learn pieces of words; word takes words as given (between whitespace); char takes characters;
+    phones takes the sounds of words, from a lexicon (speech only: data.lexicon)."""
+    spoken: dict[str, str] = pydantic.Field(default_factory=dict)
+    """Of words that the lexicon has several ways to say, the one that training reads where it is not the first, e.g.
+    {A: EY}; for kind=phones."""
     vocab_size: int | None = pydantic.Field(default=None, ge=2)
     """Size of the vocabulary, <unk> included: exact for unigram and bpe, at most so many for word and char; null for
     8000, or as many as the texts give."""
@@ -58,6 +62,7 @@ class TokenizerConfig(Config):
             ("sampling_alpha", ("unigram",)),
             ("merge_dropout", ("bpe",)),
             ("byte_fallback", ("unigram", "bpe")),
+            ("spoken", ("phones",)),
         ):
             if getattr(self, name) and self.kind not in kinds:
                 raise ValueError(f"{name} is for kind={' or '.join(kinds)}, and kind is {self.kind}")

@@ -6,7 +6,7 @@ Both come from the training transcripts, or from files of the user's; both are p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -101,17 +101,20 @@ class WordSearch:
     def labels(self) -> Labels:
         """What the network's outputs stand for."""
         tokens = self.texts.pieces(range(self.texts.vocab_size))
-        space = tokens.index(" ") if self.texts.config.kind == "char" and " " in tokens else None
+        space = tokens.index(" ") if self.texts.config.kind in ("char", "phones") and " " in tokens else None
         return Labels(tokens, space, self.texts.decode)
 
     def fit(self, transcripts: Iterable[str]) -> Self:
         """Take the words and the language model from training transcripts, or from the configuration's files.
 
-        Raises DataError for a file that is not there or damaged.
+        Where words are written by their sound, the words are those of the lexicon. Raises DataError for a file that is
+        not there or damaged.
         """
         self._made = None
         sentences = [text.split() for text in transcripts]
-        if self.config.words is None:
+        if self.config.words is None and self.texts.lexicon is not None:
+            self.words = list(self.texts.lexicon)
+        elif self.config.words is None:
             self.words = sorted({word for sentence in sentences for word in sentence})
         else:
             self.words = read_words(Path(self.config.words))
@@ -158,6 +161,8 @@ class WordSearch:
         weight = self.config.lm_weight if options.lm_weight is None else options.lm_weight
         bonuses = dict(self._hot(word) for word in options.hot_words)
         bound = (self.config.bound and not options.free) or options.words is not None
+        if not bound and self.texts.lexicon is not None:
+            raise ConfigError(["This run writes words by their sound, and knows no others than those of its lexicon."])
         settings: dict[str, Any] = {
             "blank": BLANK,
             "space": labels.space,
@@ -176,21 +181,18 @@ class WordSearch:
     def _lexicon(self, options: SearchOptions, hot_words: Iterable[str]) -> Lexicon:
         """The words to find, hot ones among them; those that the labels cannot write are left out."""
         words = self.words if options.words is None else read_words(options.words)
-        spellings = {word: [self._spell(word)] for word in dict.fromkeys([*words, *hot_words])}
-        return Lexicon({word: found for word, found in spellings.items() if self._can_write(found[0])})
-
-    def _spell(self, word: str) -> list[int]:
-        return [int(token) for token in self.texts.encode(word)]
-
-    def _can_write(self, ids: Sequence[int]) -> bool:
-        return len(ids) > 0 and self.texts.unk_id not in ids
+        spellings = {word: self.texts.spellings(word) for word in dict.fromkeys([*words, *hot_words])}
+        return Lexicon({word: found for word, found in spellings.items() if found})
 
     def _hot(self, text: str) -> tuple[str, float]:
         """A hot word and its bonus. Raises ConfigError for one that the labels cannot write."""
         found = _HOT.fullmatch(text)
         word, bonus = (text, None) if found is None else (found[1], found[2])
-        if not self._can_write(self._spell(word)):
-            raise ConfigError([f"--hot-words: '{word}' has characters that the run cannot write; write it as it does."])
+        if not self.texts.spellings(word):
+            lacks = "has characters that the run cannot write; write it as it does"
+            if self.texts.lexicon is not None:
+                lacks = "is not in the run's lexicon"
+            raise ConfigError([f"--hot-words: '{word}' {lacks}."])
         return word, self.config.hot_word_bonus if bonus is None else float(bonus)
 
 
