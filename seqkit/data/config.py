@@ -62,10 +62,33 @@ class DataConfig(Config):
     examples are the test part (a test file is not read), and stand in no other part. A validation file needs it too."""
     held_out_value: str | None = None
     """The group that is held out: a value of `held_out_column`."""
+    where: dict[str, tuple[str, ...]] = pydantic.Field(default_factory=dict)
+    """Only the examples that have one of these values in a column, e.g. {quality: [good], action: [kick, jump]}; with
+    several columns, in each. It is asked before a part is cut or held out; of a file that `eval --data` names it is
+    asked where that has the column. On the command line: data.where.action=kick,jump."""
     split_seed: int = pydantic.Field(default=0, ge=0)
     """Seed of the cut alone, so that runs with different seeds share their parts."""
     limit: int | None = pydantic.Field(default=None, ge=1)
     """Train on only so many examples, drawn by `split_seed` (with cut=tail the first); for trying things out."""
+
+    @pydantic.field_validator("where", mode="before")
+    @classmethod
+    def _lists(cls, value: object) -> object:
+        """As everywhere, a text is cut at its commas; and a number is the text that stands in the file."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            column: [str(one) if type(one) in (int, float) else one for one in _values(given)]
+            for column, given in value.items()
+        }
+
+    @pydantic.field_validator("where")
+    @classmethod
+    def _some_value(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for column, values in value.items():
+            if not values:
+                raise ValueError(f"no value is named for column '{column}'; leave the column out, or name some")
+        return value
 
     @pydantic.model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -78,3 +101,10 @@ class DataConfig(Config):
         if self.held_out_value is not None and self.held_out_column is None:
             raise ValueError(f"held_out_value={self.held_out_value} is a value of which column? Set held_out_column")
         return self
+
+
+def _values(given: object) -> list[object]:
+    """The values that a text, a number or a list names."""
+    if isinstance(given, str):
+        return [part.strip() for part in given.strip().removeprefix("[").removesuffix("]").split(",")]
+    return list(given) if isinstance(given, list | tuple) else [given]

@@ -14,32 +14,25 @@ The files are made once and kept in the cache. espeak-ng is GPL, and therefore r
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import random
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
 
 from seqkit.data.embedded import cache_folder
 from seqkit.data.espeak import Job, Voices, find_voices, speak
+from seqkit.data.making import Draws, is_whole, make_folder
 from seqkit.errors import DataError
 from seqkit.media.resample import Resampler
 from seqkit.media.write import write_audio
 from seqkit.reporting.progress import counting
-from seqkit.storage import disk_errors
-
-Choice = TypeVar("Choice")
 
 SIZES = {"train": 1500, "validation": 200, "test": 200}
 SAMPLE_RATE = 16_000
@@ -60,8 +53,6 @@ _VERSION = 1  # of what is done to a sound; the plan has a digest of its own
 _SEED = 1997
 _BATCH = 200  # utterances that one process speaks
 _WRITERS = 8
-_STALE = 24 * 3600.0  # seconds after which an unfinished folder is one that nobody fills any more
-_TEMPORARY = ".partial-"
 
 _UNITS = (
     *("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE", "TEN", "ELEVEN", "TWELVE"),
@@ -108,7 +99,7 @@ def demo_speech(sizes: Mapping[str, int] = SIZES) -> dict[str, list[dict[str, st
     plan = {part: _plan(part, size) for part, size in sizes.items()}
     described = json.dumps([_VERSION, {part: [asdict(said) for said in spoken] for part, spoken in plan.items()}])
     folder = cache_folder() / f"demo-speech-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
-    if not _whole(folder, plan.values()):
+    if not is_whole(folder, [said.file for spoken in plan.values() for said in spoken]):
         _make(folder, list(plan.values()))
     return {
         part: [{"audio": str(folder / said.file), "text": said.text, "speaker": said.voice} for said in spoken]
@@ -140,23 +131,8 @@ def _plan(part: str, size: int) -> list[_Utterance]:
     ]
 
 
-class _Draws:
-    """Draws from a seed. Only `random()` is promised to give the same numbers in every version of Python."""
-
-    def __init__(self, seed: str) -> None:
-        self._rng = random.Random(int.from_bytes(hashlib.sha256(seed.encode()).digest(), "big"))
-
-    def whole(self, begin: int, end: int) -> int:
-        """A whole number from `begin`, below `end`."""
-        return begin + int(self._rng.random() * (end - begin))
-
-    def real(self, low: float, high: float) -> float:
-        """A number between two others, to a thousandth."""
-        return round(low + self._rng.random() * (high - low), 3)
-
-    def pick(self, choices: Sequence[Choice]) -> Choice:
-        """One of the choices."""
-        return choices[self.whole(0, len(choices))]
+class _Draws(Draws):
+    """Draws what is said."""
 
     def text(self, part: str) -> str:
         """One to five words that may be in a part."""
@@ -202,37 +178,23 @@ def _part_of(text: str) -> str:
 
 
 def _make(folder: Path, parts: Sequence[Sequence[_Utterance]]) -> None:
-    """Make the files of all parts, in a folder that appears under its name when it is whole.
-
-    If two processes make it at once, one of the two stays. What stands there and is not whole is replaced.
-    """
+    """Make the files of all parts."""
     voices = find_voices()
     console = Console(stderr=True)
     begun = time.monotonic()
-    with disk_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(folder)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{folder.name}-", dir=folder.parent))
-    try:
-        seconds = _fill(temporary, parts, voices, console)
-        with disk_errors(folder):
-            temporary.chmod(0o755)  # mkdtemp lets nobody else in
-            _put(temporary, folder, parts)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    seconds: list[float] = []
+    files = [said.file for part in parts for said in part]
+    make_folder(folder, files, lambda temporary: seconds.extend(_fill(temporary, parts, voices, console)))
     console.print(
-        f"Made the demo corpus, {sum(map(len, parts)):,} spoken numbers ({seconds / 60:.0f} minutes), "
+        f"Made the demo corpus, {len(files):,} spoken numbers ({sum(seconds) / 60:.0f} minutes), "
         f"in {time.monotonic() - begun:.0f} s: {folder}",
         soft_wrap=True,
         highlight=False,
     )
 
 
-def _fill(folder: Path, parts: Sequence[Sequence[_Utterance]], voices: Voices, console: Console) -> float:
-    """Write all files; returns how many seconds of sound they have."""
-    with disk_errors(folder):
-        for name in {Path(said.file).parent for part in parts for said in part}:
-            (folder / name).mkdir()
+def _fill(folder: Path, parts: Sequence[Sequence[_Utterance]], voices: Voices, console: Console) -> list[float]:
+    """Write all files; returns how many seconds of sound each has."""
     seconds: list[float] = []
     with counting(console, "Speaking numbers for the demo") as progress:
         for batch in _batches(parts):
@@ -242,32 +204,7 @@ def _fill(folder: Path, parts: Sequence[Sequence[_Utterance]], voices: Voices, c
                 for written in pool.map(partial(_write, folder, rate), batch, sounds):
                     seconds.append(written)
                     progress(len(seconds), sum(map(len, parts)))
-    return sum(seconds)
-
-
-def _whole(folder: Path, parts: Iterable[Sequence[_Utterance]]) -> bool:
-    return folder.is_dir() and all((folder / said.file).is_file() for part in parts for said in part)
-
-
-def _put(temporary: Path, folder: Path, parts: Sequence[Sequence[_Utterance]]) -> None:
-    """Give a filled folder its name."""
-    if folder.exists() and not _whole(folder, parts):
-        broken = temporary.with_name(f"{temporary.name}-broken")
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            folder.rename(broken)
-        shutil.rmtree(broken, ignore_errors=True)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        if not _whole(folder, parts):  # no other process was faster: the disk refuses
-            raise
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes left beside a folder."""
-    for left in folder.parent.glob(f"{_TEMPORARY}{folder.name}-*"):
-        if time.time() - left.stat().st_mtime > _STALE:
-            shutil.rmtree(left, ignore_errors=True)
+    return seconds
 
 
 def _batches(parts: Sequence[Sequence[_Utterance]]) -> Iterator[Sequence[_Utterance]]:

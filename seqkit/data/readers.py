@@ -81,6 +81,21 @@ def read_table(
     return Table(kept, places, dict(left_out))
 
 
+def has_column(path: Path, name: str, format: FileFormat = "auto") -> bool:
+    """Whether a file that `read_table` reads has a column of that name; of JSON lines the first row tells.
+
+    Raises DataError as `read_table` does.
+    """
+    kind = file_format(path, format)
+    if kind == "txt":
+        return is_template(path) and version(path, name).is_file()
+    if kind == "jsonl":
+        first = next((json.loads(text) for _, text in read_lines(path) if text.strip()), None)
+        return isinstance(first, dict) and locate(first, name) is not None
+    _, header = next(_tsv_records(path) if kind == "tsv" else _csv_records(path), (0, ()))
+    return name in [column.strip() for column in header]
+
+
 def file_format(path: Path, format: FileFormat = "auto") -> FileFormat:
     """The format of a file, from its name where `format` is "auto". Raises DataError if the name does not tell.
 

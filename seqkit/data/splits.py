@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seqkit.data.arrays import array_file, locate
 from seqkit.data.config import DataConfig
 from seqkit.data.cutting import cut, cut_tail, hold_out
 from seqkit.data.files import SPLITS, find_files, roots, where_looked
 from seqkit.data.layouts import FolderReader, check_apart, read_folder, suggest_layout
-from seqkit.data.readers import read_table
+from seqkit.data.readers import has_column, read_table
 from seqkit.data.templates import is_template, is_there
 from seqkit.errors import DataError
 
@@ -30,6 +31,8 @@ GROUP = "group"
 _GROUPS_SHOWN = 20
 _HELD_OUT = "held_out"
 """Column of parts from which a group is to be held out: `data.held_out_column`, gone once that is done."""
+_WHERE = "where "
+"""What a column of `data.where` is called until its values have been looked at, with its own name behind."""
 
 
 class GroupError(DataError):
@@ -51,6 +54,8 @@ class Sources:
 
     files: frozenset[str] = frozenset()
     """The recipe's columns whose values are paths; relative ones begin at the folder of the manifest."""
+    arrays: bool = False
+    """Whether they can be names of arrays too, in the .npz file beside the manifest (`seqkit.data.arrays`)."""
     folder: FolderReader | None = None
     """What reads a folder that has no manifest."""
 
@@ -112,7 +117,9 @@ def load_splits(
     if apart is not None:
         config = config.model_copy(update={"test": None})  # a test file gives way to the group
         columns = {**columns, _HELD_OUT: apart}
-    splits = _find(config, columns, demo, may_be_empty, sources)
+    columns = {**columns, **_asked(config)}
+    found = _find(config, columns, demo, {*may_be_empty, *_asked(config)}, sources)
+    splits = {name: _selected(part, config) for name, part in found.items()}
     if apart is not None:
         splits = _hold_out(splits, apart, config.held_out_value)
     seed = config.split_seed if seed is None else seed
@@ -137,8 +144,17 @@ def load_file(
     may_be_empty: Collection[str] = (),
     sources: Sources = TEXTS,
 ) -> Split:
-    """One file as one part, e.g. for `eval --data PATH`; the arguments as in `load_splits`. Raises DataError."""
-    return _from_file(Path(path).expanduser(), config, columns, may_be_empty, sources, group=False)
+    """One file as one part, e.g. for `eval --data PATH`; the arguments as in `load_splits`. Raises DataError.
+
+    What `config.where` asks is asked of the columns that the file has.
+    """
+    path = Path(path).expanduser()
+    known = path.is_file() or is_template(path)
+    asked = {
+        ours: theirs for ours, theirs in _asked(config).items() if known and has_column(path, theirs, config.format)
+    }
+    part = _from_file(path, config, {**columns, **asked}, {*may_be_empty, *asked}, sources, group=False)
+    return _selected(part, config)
 
 
 def find_file(config: DataConfig, key: str) -> Path:
@@ -192,7 +208,8 @@ def fingerprint(split: Split) -> str:
 
 def _file_mark(path: Path) -> str:
     """A file's name and size, -1 where there is none: cheap, and the same wherever the file lies."""
-    return f"{path.name}:{path.stat().st_size if path.is_file() else -1}"
+    file = array_file(path)
+    return f"{path.name}:{file.stat().st_size if file.is_file() else -1}"
 
 
 def make_split(columns: Mapping[str, Sequence[str]], places: Sequence[str], *, origin: str) -> Split:
@@ -211,7 +228,7 @@ def _find(
     if config.demo and config.path is None:
         if demo is None:
             raise DataError("This recipe has no demo corpus.", hint="Set data.demo=false and give data.path=...")
-        found = _from_demo(demo(), config.held_out_column)
+        found = _from_demo(demo(), config.held_out_column, config.where)
         return {name: replace(part, files=sources.files) for name, part in found.items()}
     try:
         files = find_files(config, folders=sources.folder is not None)
@@ -262,7 +279,9 @@ def _from_file(
     extra = [config.group] if group and config.group is not None else []
     if path.is_dir():
         # A layout has the recipe's own names, whatever those in the files are.
-        names = {ours: theirs if ours == _HELD_OUT else ours for ours, theirs in columns.items()}
+        names = {
+            ours: theirs if ours == _HELD_OUT or ours.startswith(_WHERE) else ours for ours, theirs in columns.items()
+        }
         table = read_folder(path, sources.folder, [*names.values(), *extra], columns.values())
     elif not is_template(path) and not path.is_file():
         raise DataError(f"{path}: there is no such file.", hint="Check the spelling.")
@@ -273,14 +292,18 @@ def _from_file(
         table, names = read_table(path, needed, optional=optional, format=config.format), dict(columns)
     values = {ours: table.columns[theirs] for ours, theirs in names.items()}
     for ours in sources.files:
-        values[ours] = [str(path.absolute().parent / Path(file).expanduser()) for file in values[ours]]
+        values[ours] = (
+            [locate(path, file) for file in values[ours]]
+            if sources.arrays
+            else [str(path.absolute().parent / Path(file).expanduser()) for file in values[ours]]
+        )
     if extra:
         values[GROUP] = table.columns[extra[0]]
     split = Split(_dataset({**values, PLACE: table.places}), table.left_out, str(path), files=sources.files)
     return _checked(str(path), split)
 
 
-def _from_demo(rows: Rows, held_out: str | None) -> dict[str, Split]:
+def _from_demo(rows: Rows, held_out: str | None, asked: Collection[str]) -> dict[str, Split]:
     splits = {}
     for name, part in rows.items():
         if held_out is not None and name == "test":
@@ -291,6 +314,11 @@ def _from_demo(rows: Rows, held_out: str | None) -> dict[str, Split]:
                 hint = f"Columns there: {', '.join(columns)}."
                 raise DataError(f"The demo corpus has no column '{held_out}'.", hint=hint)
             columns[_HELD_OUT] = columns[held_out]
+        for column in asked:
+            if column not in columns:
+                hint = f"Columns there: {', '.join(columns)}."
+                raise DataError(f"The demo corpus has no column '{column}', which data.where names.", hint=hint)
+            columns[_WHERE + column] = columns[column]
         places = [f"demo:{name}:{number}" for number in range(1, len(part) + 1)]
         splits[name] = make_split(columns, places, origin="the demo corpus, made here")
     return splits
@@ -306,6 +334,34 @@ def _checked(name: str, split: Split) -> Split:
         reasons = "; ".join(f"{count} with {reason}" for reason, count in split.left_out.items()) or "it is empty"
         raise DataError(f"{name}: no example can be used ({reasons}).", hint="Check the names of the columns.")
     return split
+
+
+def _asked(config: DataConfig) -> dict[str, str]:
+    """The columns that `data.where` looks at, as they are called for now, and their names in the files."""
+    return {_WHERE + column: column for column in config.where}
+
+
+def _selected(split: Split, config: DataConfig) -> Split:
+    """The examples with the values that `data.where` names. Raises DataError where there is none."""
+    asked = {ours: theirs for ours, theirs in _asked(config).items() if ours in split.examples.column_names}
+    if not asked:
+        return split
+    left_out = dict(split.left_out)
+    keep = list(range(len(split)))
+    for ours, theirs in asked.items():
+        values = [value.strip() for value in split.column(ours)]
+        kept = [row for row in keep if values[row] in config.where[theirs]]
+        if not kept:
+            there = ", ".join(sorted({values[row] for row in keep})[:_GROUPS_SHOWN])
+            wanted = " or ".join(f"'{value}'" for value in config.where[theirs])
+            raise DataError(
+                f"{split.origin}: no example has the {theirs} {wanted} (data.where).", hint=f"There: {there}."
+            )
+        if len(kept) < len(keep):
+            left_out[f"{theirs} not in data.where"] = len(keep) - len(kept)
+        keep = kept
+    examples = split.examples.remove_columns(list(asked)).select(keep)
+    return replace(split, examples=examples, left_out=left_out)
 
 
 def _hold_out(splits: Mapping[str, Split], column: str, value: str | None) -> dict[str, Split]:

@@ -46,6 +46,10 @@ class Timeline:
         """When a cell begins, in seconds."""
         return min(cell * self.cell_seconds, self.seconds)
 
+    def borders(self) -> np.ndarray:
+        """Where each cell begins, and where the last one ends: (C + 1,) seconds."""
+        return np.array([*(self.start(cell) for cell in range(len(self.probabilities))), self.seconds])
+
     def segments(self, labels: Sequence[str]) -> list[Segment]:
         """The likeliest class of each cell, neighbours with the same one merged."""
         best = self.probabilities.argmax(axis=1)  # (C,)

@@ -21,12 +21,17 @@ from seqkit.media.byte_reader import ByteReader
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 Source = str | Path | BinaryIO
 """A path, or a binary file or stream that is open for reading."""
 LEAST_RATE, GREATEST_RATE = 1000, 3_072_000
 """Sample rates that are read, Hz."""
 MOST_CHANNELS = 64
+MOST_PIXELS = 16384
+"""The longest side of a picture that is read."""
+MOST_AREA = 1 << 26
+"""Pixels of the largest picture that is read: 8192 x 8192."""
 _MOST_MEMORY = 1 << 28
 
 _OPTIONS = {"protocol_whitelist": "none"}  # FFmpeg opens no file and no address by itself
@@ -92,12 +97,17 @@ def _file(source: Source) -> Iterator[tuple[BinaryIO, str]]:
     """The open file and its name. Raises MediaError where there is none."""
     if not isinstance(source, (str, os.PathLike)):
         if not hasattr(source, "read"):
-            raise MediaError(f"{source!r} is neither a path nor a binary file.")
+            raise not_a_file(source)
         name = getattr(source, "name", None)
         yield source, name if isinstance(name, str) else "the stream"
         return
     with _open(Path(source)) as file:
         yield file, str(source)
+
+
+def not_a_file(source: object) -> MediaError:
+    """The error about what cannot be read at all."""
+    return MediaError(f"{source!r} is neither a path nor a binary file.")
 
 
 def _open(path: Path) -> BinaryIO:
@@ -167,6 +177,37 @@ def sound_of(opened: Opened) -> AudioStream:
     if not 1 <= context.channels <= MOST_CHANNELS:
         raise MediaError(f"{name} says that it has {context.channels} channels; 1 to {MOST_CHANNELS} can be read.")
     return best
+
+
+def video_of(opened: Opened) -> VideoStream:
+    """The video track: where there are several, the one that FFmpeg and players take; never the cover of an album.
+
+    Raises MediaError where there is none, a still picture, or one that nothing here can decode.
+    """
+    container, name = opened.container, opened.name
+    tracks = [stream for stream in container.streams.video if not is_picture(stream)]
+    if not tracks:
+        if container.streams.video:
+            raise MediaError(f"{name} holds no video, only a cover picture.")
+        raise MediaError(f"{name} holds no video{', only sound' if container.streams.audio else ''}.")
+    if container.format.name.endswith("_pipe") or container.format.name == "image2":
+        raise MediaError(f"{name} is a still picture, not a video.")
+    best = container.streams.best("video")
+    chosen = next((stream for stream in tracks if stream is best), tracks[0])
+    if chosen.codec_context is None:
+        raise MediaError(f"{name} holds a video, but no decoder is known for it.")
+    check_sides(chosen.codec_context.height, chosen.codec_context.width, name)
+    return chosen
+
+
+def check_sides(height: int, width: int, name: str) -> None:
+    """Raise MediaError where a picture has no size, or one that nothing here can hold."""
+    if not (1 <= height <= MOST_PIXELS and 1 <= width <= MOST_PIXELS):
+        raise MediaError(f"{name}: a picture of {width} x {height} cannot be used; a side has 1 to {MOST_PIXELS}.")
+    if height * width > MOST_AREA:
+        raise MediaError(
+            f"{name}: a picture of {width} x {height} cannot be used; it has more than {MOST_AREA} pixels."
+        )
 
 
 def is_picture(stream: object) -> bool:

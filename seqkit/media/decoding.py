@@ -23,7 +23,8 @@ from seqkit.media.containers import (
     sound_of,
     without_index,
 )
-from seqkit.media.faults import Faults
+from seqkit.media.faults import SoundFaults
+from seqkit.media.packets import Packets
 from seqkit.media.promises import ends_early, promised
 from seqkit.media.timeline import GREATEST_GAP, Timeline
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from av.packet import Packet
 
 _SAMPLES, _SAMPLES_A_BYTE = 1 << 24, 1000
-_PACKETS = 10_000  # and one for each byte
-_FAILURES = 16  # reads that fail one after another before the file is given up
 _LARGEST = 1e9  # a sample beyond it is no sound, and its power may be infinite in float32
 _MS = 1000
 _FEW = 0.05  # seconds; less than it is told in samples
@@ -62,11 +61,12 @@ class Track:
         self.codec = self._stream.codec_context.name
         self.promise = promised(self._container, self._stream, self._reader)
         self.seconds = 0.0  # given so far
-        self._samples = self._packets_read = 0
+        self._samples = 0
         self._late = 0  # samples of silence before the first sound
         self._padding = 0  # samples of the last piece that lie after the end of its packet
         self._heard = 0.0  # seconds decoded so far
-        self._faults = Faults()
+        self._faults = SoundFaults()
+        self._packets = Packets(opened, self._stream, lambda: self._faults.broke(self._heard))
         base = self._stream.time_base
         self._base = None if base is None else (base.numerator, base.denominator)
         self._stream.codec_context.thread_count = 1
@@ -120,36 +120,9 @@ class Track:
             yield samples, rate
 
     def _frames(self) -> Iterator[tuple[AudioFrame, Packet[AudioStream] | None]]:
-        for packet in self._packets():
+        for packet in self._packets:
             yield from ((frame, packet) for frame in self._decode(packet))
         yield from ((frame, None) for frame in self._decode(None))
-
-    def _packets(self) -> Iterator[Packet[AudioStream]]:
-        """The packets of the sound. One that cannot be read is counted, and the next one is tried."""
-        failures = 0
-        while failures < _FAILURES:
-            demuxed: Any = self._container.demux(self._stream)
-            try:
-                for packet in demuxed:
-                    self._reader.check()
-                    self._packets_read += 1
-                    if self._packets_read > _PACKETS + self._reader.total:
-                        raise MediaError(f"{self.name} is damaged: it claims more packets than it has bytes.")
-                    if packet.size:  # one without bytes would end the decoder's work
-                        failures = 0
-                        self._faults.last_is_cut = packet.is_corrupt
-                        yield packet
-                break
-            except codec_errors() as error:
-                self._reader.check()
-                if isinstance(error, MemoryError):
-                    raise MediaError(f"{self.name} is damaged: it asks for more memory than there is.") from error
-                if not failures:
-                    self._faults.broke(self._heard)
-                failures += 1
-            finally:
-                demuxed.close()
-        self._reader.check()
 
     def _decode(self, packet: Packet[AudioStream] | None) -> list[AudioFrame]:
         """The frames of a packet; None for what the decoder still holds."""
@@ -277,7 +250,7 @@ class Track:
             return f"only {self.seconds:.2f} s of the {promise.seconds:.2f} s that it promises are there."
         if promise.least_seconds is not None and self.seconds < promise.least_seconds:
             return f"only {self.seconds:.2f} s of the {promise.seconds:.2f} s that it promises are there."
-        if (self.is_mp4 and self._faults.last_is_cut) or ends_early(self.kind, self._reader):
+        if (self.is_mp4 and self._packets.last_is_cut) or ends_early(self.kind, self._reader):
             return f"it ends early, after {self.seconds:.2f} s: it was cut off."
         return None
 

@@ -1,4 +1,4 @@
-"""What a container promises about its sound, beyond what FFmpeg tells: how many samples, and whether it is whole."""
+"""What a container promises, beyond what FFmpeg tells: how many samples, how long, and whether it is whole."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from seqkit.media.byte_reader import ByteReader
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 _COUNTED = {"wav", "w64", "flac", "aiff", "caf", "au"}  # with a codec without loss, the header counts the samples
 _TABLE_SECONDS = 0.1  # a table of packets is as exact as a packet is long
@@ -59,7 +60,20 @@ def _samples(kind: str, stream: AudioStream, reader: ByteReader) -> int | None:
     return None
 
 
-def _matroska_seconds(container: InputContainer, stream: AudioStream) -> float | None:
+def video_seconds(container: InputContainer, stream: VideoStream) -> float | None:
+    """The length of a video, where the header knows it; None where FFmpeg only guesses it."""
+    kind = container.format.name
+    base = stream.time_base
+    # A file in fragments counts no frames, and tells of its first fragment only.
+    if kind == "avi" or (kind.startswith("mov,") and stream.frames):
+        return float(stream.duration * base) if stream.duration and stream.duration > 0 and base is not None else None
+    seconds = _matroska_seconds(container, stream)
+    if seconds is not None and base is not None:
+        seconds -= float((stream.start_time or 0) * base)  # Matroska tells the end, not the length
+    return seconds if seconds is not None and seconds > 0 else None
+
+
+def _matroska_seconds(container: InputContainer, stream: AudioStream | VideoStream) -> float | None:
     """The length of a track of a Matroska file: its tag DURATION, 00:00:01.500000000; or the file's, if it is alone."""
     if not container.format.name.startswith("matroska"):
         return None

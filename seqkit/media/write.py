@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from seqkit.errors import MediaError
-from seqkit.media.containers import check_rate, codec_errors
+from seqkit.media.containers import check_rate
 from seqkit.media.resample import Resampler
+from seqkit.media.whole_file import whole_file, writing_errors
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
-_TEMPORARY = ".partial-"
 _BLOCK = 4096  # samples of a frame, for codecs that take any number
 
 
@@ -56,22 +55,8 @@ def write_audio(path: str | Path, samples: np.ndarray, sample_rate: int, *, over
         raise MediaError(f"{path}: sound cannot be written as '{path.suffix}'.", hint=f"Known: {known}.")
     check_rate(sample_rate, str(path))
     checked = _checked(samples, path)
-    if path.exists() and not overwrite:
-        raise MediaError(f"{path} exists already.", hint="Give another name, or say that it may be overwritten.")
-    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            _encode(file, wanted, checked, sample_rate)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except codec_errors() as error:
-        temporary.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or error
-        raise MediaError(f"{path} cannot be written: {reason}.") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path, overwrite=overwrite) as file, writing_errors(path):
+        _encode(file, wanted, checked, sample_rate)
 
 
 def _checked(samples: np.ndarray, path: Path) -> np.ndarray:

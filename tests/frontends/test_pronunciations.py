@@ -78,9 +78,9 @@ def test_training_reads_the_way_that_is_chosen(path: Path) -> None:
     frontend = _frontend(path, {"A": "EY"})
     assert frontend.pieces(frontend.encode("A")) == ["EY"]
     assert [frontend.pieces(way) for way in frontend.spellings("A")] == [["EY"], ["AH"]]
-    with pytest.raises(DataError, match="says 'A' as AH or EY, and tokenizer.spoken as OY"):
+    with pytest.raises(DataError, match=r"says 'A' as AH or EY, and tokenizer.spoken as OY"):
         _frontend(path, {"A": "OY"})
-    with pytest.raises(DataError, match="says 'C' as nothing"):
+    with pytest.raises(DataError, match="says .C. as nothing"):
         _frontend(path, {"C": "S IY"})
 
 

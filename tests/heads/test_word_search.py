@@ -13,7 +13,7 @@ from seqkit.frontends.text import TextFrontend
 from seqkit.frontends.tokenizer import TokenizerConfig
 from seqkit.heads.word_search import SearchConfig, SearchOptions, WordSearch
 
-LEXICON = {
+LEXICON: dict[str, list[tuple[str, ...]]] = {
     "A": [("AH",), ("EY",)],
     "B": [("B", "IY")],
     "ZERO": [("Z", "IH", "R", "OW"), ("Z", "IY", "R", "OW")],

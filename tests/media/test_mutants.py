@@ -11,10 +11,18 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("count", [66, pytest.param(500, marks=pytest.mark.slow)])
-def test_damaged_files_are_read_or_refused(count: int) -> None:
+@pytest.mark.parametrize(
+    ("what", "count"),
+    [
+        ("audio", 66),
+        ("video", 28),
+        pytest.param("audio", 500, marks=pytest.mark.slow),
+        pytest.param("video", 420, marks=pytest.mark.slow),
+    ],
+)
+def test_damaged_files_are_read_or_refused(what: str, count: int) -> None:
     program = Path(__file__).with_name("mutants.py")
-    command = [sys.executable, "-X", "faulthandler", str(program), str(count)]
+    command = [sys.executable, "-X", "faulthandler", str(program), what, str(count)]
     environment = os.environ | {"PYTHONPATH": str(program.parents[2])}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
