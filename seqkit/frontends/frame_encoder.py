@@ -86,6 +86,7 @@ class FrameEncoder(nn.Module):
         self.frozen, self.dropout = config.frozen, config.dropout
         if config.frozen:
             self.network.requires_grad_(False)
+        self.train()
 
     def train(self, mode: bool = True) -> Self:
         """As every module; batch normalisation keeps to its stored statistics, whose batches are not frames of one

@@ -51,8 +51,8 @@ def augment_video(frames: np.ndarray, config: VideoAugmentConfig, rng: np.random
 
 def _times(total: int, config: VideoAugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """Which frames (T',) are shown."""
-    cut = rng.uniform(0.0, config.crop) * total
-    start = rng.uniform(0.0, 1.0) * cut
+    cut = int(rng.uniform(0.0, config.crop) * total)
+    start = int(rng.integers(0, cut + 1))
     speed = 1.0 + rng.uniform(-config.speed, config.speed)
     count = max(1, round((total - cut) / speed))
     places = start + (np.arange(count) + 0.5) * ((total - cut) / count)

@@ -80,7 +80,7 @@ def test_training_reads_the_way_that_is_chosen(path: Path) -> None:
     assert [frontend.pieces(way) for way in frontend.spellings("A")] == [["EY"], ["AH"]]
     with pytest.raises(DataError, match=r"says 'A' as AH or EY, and tokenizer.spoken as OY"):
         _frontend(path, {"A": "OY"})
-    with pytest.raises(DataError, match="says .C. as nothing"):
+    with pytest.raises(DataError, match=r"says .C. as nothing"):
         _frontend(path, {"C": "S IY"})
 
 
