@@ -27,6 +27,7 @@ from seqkit.evaluation import evaluate
 from seqkit.recipe import Recipe, better
 from seqkit.training.carry import deal_carry, detached, on_cpu
 from seqkit.training.checkpoints import Checkpoints, Position
+from seqkit.training.data_clock import DataClock
 from seqkit.training.log import MetricsLog
 from seqkit.training.optimization import AveragedWeights, Schedule, build_optimizer
 from seqkit.training.processes import Processes, current
@@ -41,7 +42,7 @@ class Observer(Protocol):
         """An optimizer step is done; `fraction` in [0, 1] of the training is."""
 
     def evaluation(self, position: Position, metrics: Mapping[str, float], improved: bool) -> None:
-        """The validation split was evaluated."""
+        """The validation split was evaluated; without metrics, where there is none."""
 
 
 class _EpochView:
@@ -79,6 +80,7 @@ class Trainer:
         self.average = self._averaged_weights()
         self.measured: bool = self.processes.from_first(lambda: "validation" in self.items)
         self.carry: Mapping[str, Tensor] | None = None
+        self.clock = DataClock()
 
     def _averaged_weights(self) -> AveragedWeights | None:
         if self.config.ema_decay:
@@ -97,7 +99,8 @@ class Trainer:
         self.model.train()
         while not self.position.finished:
             for group in self._groups():
-                self._step(group)
+                with self.clock.working(first_epoch=self.position.epoch == 0):
+                    self._step(group)
                 if self._evaluation_is_due():
                     self._evaluate()
                 elif self.config.checkpoint_steps and self.position.step % self.config.checkpoint_steps == 0:
@@ -135,7 +138,8 @@ class Trainer:
         group: list[tuple[list[int], Any]] = []
         loaded = iter(loader)
         for number, (indices, share) in enumerate(zip(rest, shares, strict=True), 1):
-            group.append((indices, next(loaded) if share else None))
+            with self.clock.waiting():
+                group.append((indices, next(loaded) if share else None))
             if len(group) == config.accumulate or number == len(rest):
                 yield group
                 group = []
@@ -252,7 +256,7 @@ class Trainer:
             position.finished = True
         if metrics:
             self._write("validation", position.step, epoch=position.epoch, **metrics)
-            self.observer.evaluation(position, metrics, improved)
+        self.observer.evaluation(position, metrics, improved)
         self._checkpoint()
 
     def _measure(self) -> dict[str, float]:

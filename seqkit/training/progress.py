@@ -63,11 +63,12 @@ class TrainingProgress:
 
     def evaluation(self, position: Position, metrics: Mapping[str, float], improved: bool) -> None:
         """Print how an evaluation went."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        loss = "" if self.loss is None else f"train loss {self.loss:.4f}  "
-        mark = "  best so far" if improved else ""
+        figures = "".join(f"  {name} {value:.4f}" for name, value in metrics.items())
+        measured = f"  validation:{figures}" if metrics else ""
+        loss = "" if self.loss is None else f"  train loss {self.loss:.4f}"
+        mark = "  best so far" if improved and metrics else ""
         self.progress.console.print(
-            f"epoch {position.epoch}/{self.epochs}  step {position.step}  {loss}validation: {figures}{mark}",
+            f"epoch {position.epoch}/{self.epochs}  step {position.step}{loss}{measured}{mark}",
             highlight=False,
             soft_wrap=True,
         )

@@ -284,6 +284,9 @@ def _train_and_finish(run: Run, trainer: Trainer, console: Console) -> None:
                 signal_number=agreed_signal(stop, processes),
                 hint=f"Go on with: {launcher}seqkit train --resume {run.path}",
             )
+        if trainer.clock.share is not None:
+            waited = f"{trainer.clock.share:.1%} of the time of training was waiting for data"
+            console.print(waited, style="dim", highlight=False)
         if processes.first:
             finish(run, trainer, progress)
         processes.from_first(lambda: None)  # nobody goes on before the run is whole
@@ -317,6 +320,7 @@ def finish(run: Run, trainer: Trainer, progress: TrainingProgress) -> None:
         skipped_batches=trainer.position.skipped,
         training_seconds=round(progress.seconds, 1),
         training_rate=round(progress.rate, 1),
+        data_wait=None if trainer.clock.share is None else round(trainer.clock.share, 4),
     )
 
 
