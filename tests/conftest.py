@@ -64,3 +64,26 @@ def speech_runs(tmp_path_factory: pytest.TempPathFactory, tones_manifest: Path) 
         console = Console(quiet=True)
         train(source, recipe, folder / name, preset=preset, overwrite=False, init_from=None, console=console)
     return {name: folder / name for name in ("both", "live")}
+
+
+@pytest.fixture(scope="session")
+def action_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of videos with a sub-folder for each action."""
+    from tests import spots
+
+    return spots.write_folders(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture(scope="session")
+def action_runs(tmp_path_factory: pytest.TempPathFactory, action_clips: Path) -> dict[str, Path]:
+    """Runs of the action recipe: "pool" reads clips in both directions, "steps" can carry its state."""
+    from seqkit.cli.train import configure
+    from seqkit.training.session import train
+    from tests import spots
+
+    folder = tmp_path_factory.mktemp("action")
+    for name, more in (("pool", ()), ("steps", spots.STEPS)):
+        source, preset, recipe = configure("action", [f"data.path={action_clips}", *spots.SETTINGS, *more])
+        console = Console(quiet=True)
+        train(source, recipe, folder / name, preset=preset, overwrite=False, init_from=None, console=console)
+    return {name: folder / name for name in ("pool", "steps")}

@@ -37,22 +37,9 @@ def _train(folder: Path, run: Path, *more: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a sub-folder for each action."""
-    return spots.write_folders(tmp_path_factory.mktemp("clips"))
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> dict[str, Path]:
-    """Runs: "pool" reads clips in both directions, "steps" can carry its state."""
-    folder = tmp_path_factory.mktemp("runs")
-    return {name: _train(clips, folder / name, *more) for name, more in {"pool": (), "steps": spots.STEPS}.items()}
-
-
-@pytest.fixture(scope="module")
-def fitted(clips: Path) -> Any:
+def fitted(action_clips: Path) -> Any:
     """A recipe with its front-end fitted, before training."""
-    recipe = _recipe(clips, "views.mirror=true")
+    recipe = _recipe(action_clips, "views.mirror=true")
     recipe.fit(recipe.load_data()["train"])
     return recipe
 
@@ -61,20 +48,20 @@ def fitted(clips: Path) -> Any:
 
 
 @pytest.mark.parametrize("name", ["pool", "steps"])
-def test_it_learns_what_moves_where(runs: dict[str, Path], name: str, tmp_path: Path) -> None:
-    metrics = read_json(runs[name] / "results.json")["validation"]["metrics"]
+def test_it_learns_what_moves_where(action_runs: dict[str, Path], name: str, tmp_path: Path) -> None:
+    metrics = read_json(action_runs[name] / "results.json")["validation"]["metrics"]
     assert metrics["accuracy"] == 1.0
     assert {"loss", "recall across", "recall down"} <= metrics.keys()
     assert "top_3" not in metrics  # of two actions both are among the likeliest three
     unseen = {action: str(spots.write_clip(tmp_path / f"{action}.mp4", action, 77)) for action in spots.MOVES}
-    answers = load_run(runs[name]).decode(list(unseen.values()))
+    answers = load_run(action_runs[name]).decode(list(unseen.values()))
     assert [answer["label"] for answer in answers] == list(unseen)
     assert sum(answers[0]["scores"].values()) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_an_ensemble_is_the_mean_of_its_members(runs: dict[str, Path], tmp_path: Path) -> None:
+def test_an_ensemble_is_the_mean_of_its_members(action_runs: dict[str, Path], tmp_path: Path) -> None:
     path = str(spots.write_clip(tmp_path / "a.mp4", "down", 5))
-    run = load_run(runs["pool"])
+    run = load_run(action_runs["pool"])
     members = [run.models[0], run.recipe.build_model().eval()]
     item = run.recipe.decoded_item(path, run.recipe.options_type())
     batch = run.recipe.collate([item])
@@ -153,7 +140,7 @@ def test_views_are_pieces_that_are_spread_over_the_clip(fitted: Any, length: int
 
 
 def test_items_are_cached_and_a_frozen_network_reads_each_picture_once(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    action_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(3)
     weights = tmp_path / "own.pth"
@@ -164,7 +151,7 @@ def test_items_are_cached_and_a_frozen_network_reads_each_picture_once(
         *("augment.zoom=0", "training.epochs=1"),
     ]
     monkeypatch.setenv("SEQKIT_CACHE", str(tmp_path / "cache"))
-    run = _train(clips, tmp_path / "run", *settings)
+    run = _train(action_clips, tmp_path / "run", *settings)
     weights.unlink()  # the run has what it needs
     loaded = load_run(run)
     items = loaded.recipe.items(loaded.recipe.load_data()["train"])
@@ -174,7 +161,7 @@ def test_items_are_cached_and_a_frozen_network_reads_each_picture_once(
     again = loaded.recipe.items(loaded.recipe.load_data()["train"])
     np.testing.assert_array_equal(again.values[0]["frames"], items.values[0]["frames"])
     monkeypatch.undo()
-    path = clips / "down" / "0.mp4"
+    path = action_clips / "down" / "0.mp4"
     assert load_run(run).decode(str(path))[0]["label"] in spots.MOVES
 
 
@@ -195,11 +182,11 @@ def test_what_cannot_be_used_is_named(fitted: Any, tmp_path: Path) -> None:
 
 
 def test_the_others_of_a_table_are_used_and_a_damaged_one_with_a_warning(
-    fitted: Any, clips: Path, tmp_path: Path
+    fitted: Any, action_clips: Path, tmp_path: Path
 ) -> None:
-    whole = (clips / "down" / "1.mp4").read_bytes()
+    whole = (action_clips / "down" / "1.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 3 // 4])
-    rows = [f"{clips / 'down' / '0.mp4'}\tdown", "cut.mp4\tdown", "gone.mp4\tacross"]
+    rows = [f"{action_clips / 'down' / '0.mp4'}\tdown", "cut.mp4\tdown", "gone.mp4\tacross"]
     (tmp_path / "table.tsv").write_text("\n".join(["clip\tlabel", *rows]))
     items = fitted.items(fitted.load_file(tmp_path / "table.tsv"))
     assert len(items) == 2
@@ -208,7 +195,7 @@ def test_the_others_of_a_table_are_used_and_a_damaged_one_with_a_warning(
     assert "cut.mp4" in items.damaged[0]
 
 
-def test_folders_that_say_nothing(tmp_path: Path, clips: Path) -> None:
+def test_folders_that_say_nothing(tmp_path: Path, action_clips: Path) -> None:
     for action in ("Wave", "wave"):
         spots.write_clip(tmp_path / "two" / action / "a.mp4", "down", 0)
     with pytest.raises(DataError, match="differ in case alone"):
@@ -216,10 +203,10 @@ def test_folders_that_say_nothing(tmp_path: Path, clips: Path) -> None:
     (tmp_path / "none" / "wave").mkdir(parents=True)
     with pytest.raises(DataError, match="holds a file to read"):
         _recipe(tmp_path / "none").load_data()
-    (clips / "empty").mkdir(exist_ok=True)
-    recipe = _recipe(clips)
+    (action_clips / "empty").mkdir(exist_ok=True)
+    recipe = _recipe(action_clips)
     assert any("'empty'" in reason for reason in recipe.load_data()["train"].left_out)
-    (clips / "empty").rmdir()
+    (action_clips / "empty").rmdir()
 
 
 def test_settings_of_the_other_input_are_refused() -> None:
