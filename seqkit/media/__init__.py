@@ -7,6 +7,7 @@ from seqkit.media.resample import Resampler
 from seqkit.media.sampling import Segments, Strided, Uniform
 from seqkit.media.video import Clip, VideoInfo, probe_video, read_clip, stream_frames
 from seqkit.media.write import write_audio
+from seqkit.media.write_video import VideoWriter, write_video
 
 __all__ = [
     "Audio",
@@ -17,6 +18,7 @@ __all__ = [
     "Strided",
     "Uniform",
     "VideoInfo",
+    "VideoWriter",
     "probe_audio",
     "probe_video",
     "raw_pcm",
@@ -25,4 +27,5 @@ __all__ = [
     "stream_audio",
     "stream_frames",
     "write_audio",
+    "write_video",
 ]

@@ -22,7 +22,7 @@ class ByteReader:
     """A binary file for `av.open`: reads what has arrived, and never waits for more than that."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
-        """`file` is at the place where the sound file begins; closing it is the caller's business."""
+        """`file` is at the place where the sound or video begins; closing it is the caller's business."""
         self.name = name
         self.count = 0  # bytes read so far, those read twice counted twice
         self._file = file

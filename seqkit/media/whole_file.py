@@ -45,7 +45,7 @@ def whole_file(path: Path, *, overwrite: bool) -> Iterator[io.FileIO]:
     raises passes as it is.
     """
     if path.exists() and not overwrite:
-        raise MediaError(f"{path} exists already.", hint="Give another name, or say that it may be overwritten.")
+        raise MediaError(f"{path} exists already.", hint="Give another name, or take it away first.")
     temporary = path.with_name(f"{_TEMPORARY}{path.name}")
     with writing_errors(path):
         file = _File(temporary, "wb")
