@@ -7,7 +7,7 @@ motion -> stacked LSTM -> an answer from the pooled outputs, or at every frame. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from seqkit.data.check import check_labels
 from seqkit.data.class_folders import read_class_folders
 from seqkit.data.config import DataConfig
 from seqkit.data.demo_actions import demo_actions
-from seqkit.data.items import Broken, Item, Unusable
+from seqkit.data.items import Broken, Item
 from seqkit.data.splits import Sources, Split, load_file, load_splits, relabel
 from seqkit.errors import DataError, InputError
 from seqkit.frontends.clips import ClipInput, ClipLengths, ViewsConfig, readable, views
@@ -39,22 +39,18 @@ from seqkit.heads.classifier import (
     classification_metrics,
     classification_statistics,
     confusion_matrix,
+    recalls,
 )
 from seqkit.heads.clips import ClipModel, PooledHead, StepHead, mean_log_probs
 from seqkit.heads.labels import Labels, order_labels
 from seqkit.heads.pooling import PoolName
-from seqkit.heads.timeline import Segment, Timeline
+from seqkit.heads.seen import Format, Seen
 from seqkit.heads.watcher import TimelineMode, Watcher
 from seqkit.lstm import StackedLSTM
-from seqkit.media.write_video import VIDEO_SUFFIXES
 from seqkit.recipe import Answer, DecodeConfig, Loss, Outcome, Recipe, RecipeConfig
-from seqkit.reporting.annotate import annotate_video
 from seqkit.reporting.confusion import save_confusion
 from seqkit.reporting.contact_sheet import ClipAnswer, save_contact_sheet
-from seqkit.reporting.figures import free_path
-from seqkit.reporting.mistakes import save_mistakes
-from seqkit.reporting.subtitles import segment_subtitles
-from seqkit.reporting.timeline import save_timeline
+from seqkit.reporting.mistakes import mistakes, save_mistakes
 from seqkit.sequences import Sequences
 from seqkit.settings import LSTMConfig, TrainingConfig
 from seqkit.storage import read_json, write_json
@@ -144,7 +140,7 @@ class ActionDecode(DecodeConfig):
     """Seconds of a window; null for the median of training's clips."""
     hop: float | None = Field(default=None, gt=0.0)
     """Seconds from one window to the next; null for a quarter of a window."""
-    format: Literal["text", "srt", "vtt"] = "text"
+    format: Format = "text"
     """Write plain text, or subtitles."""
     annotate: Path | None = None
     """Write the video with the answer drawn in: to this file, or for each input into this folder."""
@@ -174,17 +170,6 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
         return Batch(self.views.to(device), self.owners.to(device), self.labels.to(device), self.items)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What was seen in a clip: log-probabilities (K,), and of a long recording over time."""
-
-    log_probs: np.ndarray
-    """Of a recording that could not be read, none (0,)."""
-    source: Path | None = None
-    timeline: Timeline | None = None
-    trouble: str | None = None
 
 
 class Action(Recipe[ActionConfig]):
@@ -343,36 +328,17 @@ class Action(Recipe[ActionConfig]):
         ]
 
     def _watched(self, watcher: Watcher, item: Item, options: ActionDecode) -> Seen:
-        """What is seen in a recording over time, until where it can be read."""
+        """What is seen in a recording over time. Raises InputError where its state should be carried, and cannot be."""
         mode: TimelineMode = "state" if options.timeline == "state" else "windows"
         if mode == "state" and watcher.carries() is not None:
             raise InputError(
                 f"--timeline state carries the LSTM's state on, which this run cannot: {watcher.carries()}.",
                 hint="Use --timeline windows.",
             )
-        source, troubles = str(item["source"]), list[str]()
-
-        count = 0
-
-        def frames() -> Iterator[np.ndarray]:
-            nonlocal count
-            try:
-                for frame in self.clips.stream(source, troubles.append):
-                    count += 1
-                    yield frame
-            except (InputError, Unusable) as error:
-                if not count:
-                    raise
-                troubles.append(str(error))  # what came before it is used, and the answer carries it
-
         window = self._window(options)
+        stream = partial(self.clips.stream, str(item["source"]))
         hop = options.hop or window / 4
-        try:
-            timeline = watcher.watch(frames(), mode, window_seconds=window, hop_seconds=hop)
-        except (InputError, Unusable) as error:  # of this recording: the others of the batch go on
-            return Seen(np.zeros(0), item["source"], trouble=str(error))
-        mean = np.log(np.maximum(timeline.probabilities.mean(axis=0), np.finfo(np.float64).tiny))
-        return Seen(mean, item["source"], timeline, troubles[0] if troubles else None)
+        return watcher.recording(item["source"], stream, mode, window_seconds=window, hop_seconds=hop)
 
     def _window(self, options: ActionDecode) -> float:
         return options.window or self.lengths.median
@@ -389,13 +355,7 @@ class Action(Recipe[ActionConfig]):
         found = classification_metrics(totals[:-1])
         if len(matrix) > TOP:
             found[f"top_{TOP}"] = float(totals[-1] / matrix.sum())
-        clips = matrix.sum(axis=1)
-        recalls = {
-            f"recall {name}": float(matrix[row, row] / clips[row])
-            for row, name in enumerate(self.labels.names)
-            if clips[row]
-        }
-        return found | recalls
+        return found | recalls(matrix, self.labels.names)
 
     def example(self, source: str | Path) -> Mapping[str, Any]:
         """A file with a clip."""
@@ -416,47 +376,15 @@ class Action(Recipe[ActionConfig]):
     def answer(self, prediction: Seen, options: DecodeConfig) -> Answer:
         """The likeliest actions; or, of a long recording, when what is done."""
         assert isinstance(options, ActionDecode)
-        names, timeline = self.labels.names, prediction.timeline
-        if not len(prediction.log_probs):
-            raise InputError(str(prediction.trouble))
-        best = np.argsort(-prediction.log_probs, kind="stable")
-        scores = {names[k]: round(float(np.exp(prediction.log_probs[k])), 6) for k in best}
-        fields: dict[str, Any] = {"label": names[best[0]], "scores": scores}
-        text = names[best[0]]
-        if options.top_k > 1:
-            text = "\t".join(f"{name}={scores[name]:.4f}" for name in list(scores)[: options.top_k])
-        if timeline is not None:
-            segments = timeline.segments(names)
-            fields |= {"segments": [_rounded(one) for one in segments], "seconds": round(timeline.seconds, 3)}
-            text = "\n".join(f"{s.start:.2f}\t{s.end:.2f}\t{s.label}\t{s.probability:.4f}" for s in segments)
-            if options.format != "text":
-                text = segment_subtitles(segments, options.format)
-        self._draw(prediction, options)
-        suffix = ".txt" if options.format == "text" else f".{options.format}"
-        return Answer(text, fields, suffix=suffix, problem=prediction.trouble)
-
-    def _draw(self, prediction: Seen, options: ActionDecode) -> None:
-        """The video with the answer in it, and the picture of a time line, where they are asked for."""
-        source, timeline, names = prediction.source, prediction.timeline, self.labels.names
-        assert source is not None
+        names = self.labels.names
+        prediction.check()
         if options.annotate is not None:
-            single = options.annotate.suffix.lower() in VIDEO_SUFFIXES
-            out = options.annotate if single else free_path(options.annotate, source.stem, ".mp4")
-            best = int(prediction.log_probs.argmax())
-            whole = (names[best], float(np.exp(prediction.log_probs[best])))
-
-            def shown(second: float) -> tuple[str, float]:
-                if timeline is None:
-                    return whole
-                number, probability = timeline.at(second)
-                return names[number], probability
-
-            annotate_video(source, out, shown)
-        if options.pictures is not None and timeline is not None:
-            path = free_path(options.pictures, source.stem)
-            save_timeline(
-                timeline.segments(names), timeline.probabilities, timeline.borders(), names, path, source.name
-            )
+            prediction.annotate(options.annotate, names)
+        if options.pictures is not None:
+            prediction.picture(options.pictures, names)
+        suffix = ".txt" if options.format == "text" else f".{options.format}"
+        text = prediction.text(names, options.top_k, options.format)
+        return Answer(text, prediction.fields(names), suffix=suffix, problem=prediction.trouble)
 
     def report(self, outcomes: Sequence[Outcome], folder: Path, split: str) -> list[Path]:
         """The confusion matrix, and the clips that the model is most wrong about, as a table and as pictures."""
@@ -466,7 +394,7 @@ class Action(Recipe[ActionConfig]):
         files = [save_confusion(matrix, names, folder / f"confusion-{split}.png", title=title)]
         judged = [replace(outcome, prediction=outcome.prediction.log_probs) for outcome in outcomes]
         files.append(save_mistakes(judged, names, folder / f"mistakes-{split}.tsv"))
-        shown = [row for outcome in _wrong(judged)[:SHOWN] if (row := self._shown(outcome)) is not None]
+        shown = [row for outcome in mistakes(judged)[:SHOWN] if (row := self._shown(outcome)) is not None]
         if shown:
             title = f"{split}: mistakes, the most certain first"
             files.append(save_contact_sheet(shown, folder / f"mistakes-{split}.png", title=title))
@@ -480,19 +408,3 @@ class Action(Recipe[ActionConfig]):
         best = int(outcome.prediction.argmax())
         label, predicted = self.labels.names[outcome.item["answer"]], self.labels.names[best]
         return ClipAnswer(pictures, outcome.place, label, predicted, float(np.exp(outcome.prediction[best])))
-
-
-def _wrong(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes whose answer is wrong, the most certain first."""
-    wrong = [outcome for outcome in outcomes if int(outcome.prediction.argmax()) != outcome.item["answer"]]
-    return sorted(wrong, key=lambda outcome: -float(outcome.prediction.max()))
-
-
-def _rounded(segment: Segment) -> dict[str, Any]:
-    """A segment as JSON."""
-    return {
-        "label": segment.label,
-        "start": round(segment.start, 3),
-        "end": round(segment.end, 3),
-        "probability": round(segment.probability, 4),
-    }

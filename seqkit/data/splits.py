@@ -18,6 +18,7 @@ from seqkit.data.cutting import cut, cut_tail, hold_out
 from seqkit.data.files import SPLITS, find_files, roots, where_looked
 from seqkit.data.layouts import FolderReader, check_apart, read_folder, suggest_layout
 from seqkit.data.readers import has_column, read_table
+from seqkit.data.selecting import WHERE, asked_columns, selected
 from seqkit.data.templates import is_template, is_there
 from seqkit.errors import DataError
 
@@ -31,8 +32,6 @@ GROUP = "group"
 _GROUPS_SHOWN = 20
 _HELD_OUT = "held_out"
 """Column of parts from which a group is to be held out: `data.held_out_column`, gone once that is done."""
-_WHERE = "where "
-"""What a column of `data.where` is called until its values have been looked at, with its own name behind."""
 
 
 class GroupError(DataError):
@@ -117,9 +116,9 @@ def load_splits(
     if apart is not None:
         config = config.model_copy(update={"test": None})  # a test file gives way to the group
         columns = {**columns, _HELD_OUT: apart}
-    columns = {**columns, **_asked(config)}
-    found = _find(config, columns, demo, {*may_be_empty, *_asked(config)}, sources)
-    splits = {name: _selected(part, config) for name, part in found.items()}
+    columns = {**columns, **asked_columns(config)}
+    found = _find(config, columns, demo, {*may_be_empty, *asked_columns(config)}, sources)
+    splits = {name: selected(part, config) for name, part in found.items()}
     if apart is not None:
         splits = _hold_out(splits, apart, config.held_out_value)
     seed = config.split_seed if seed is None else seed
@@ -151,10 +150,12 @@ def load_file(
     path = Path(path).expanduser()
     known = path.is_file() or is_template(path)
     asked = {
-        ours: theirs for ours, theirs in _asked(config).items() if known and has_column(path, theirs, config.format)
+        ours: theirs
+        for ours, theirs in asked_columns(config).items()
+        if known and has_column(path, theirs, config.format)
     }
     part = _from_file(path, config, {**columns, **asked}, {*may_be_empty, *asked}, sources, group=False)
-    return _selected(part, config)
+    return selected(part, config)
 
 
 def find_file(config: DataConfig, key: str) -> Path:
@@ -280,7 +281,7 @@ def _from_file(
     if path.is_dir():
         # A layout has the recipe's own names, whatever those in the files are.
         names = {
-            ours: theirs if ours == _HELD_OUT or ours.startswith(_WHERE) else ours for ours, theirs in columns.items()
+            ours: theirs if ours == _HELD_OUT or ours.startswith(WHERE) else ours for ours, theirs in columns.items()
         }
         table = read_folder(path, sources.folder, [*names.values(), *extra], columns.values())
     elif not is_template(path) and not path.is_file():
@@ -318,7 +319,7 @@ def _from_demo(rows: Rows, held_out: str | None, asked: Collection[str]) -> dict
             if column not in columns:
                 hint = f"Columns there: {', '.join(columns)}."
                 raise DataError(f"The demo corpus has no column '{column}', which data.where names.", hint=hint)
-            columns[_WHERE + column] = columns[column]
+            columns[WHERE + column] = columns[column]
         places = [f"demo:{name}:{number}" for number in range(1, len(part) + 1)]
         splits[name] = make_split(columns, places, origin="the demo corpus, made here")
     return splits
@@ -334,34 +335,6 @@ def _checked(name: str, split: Split) -> Split:
         reasons = "; ".join(f"{count} with {reason}" for reason, count in split.left_out.items()) or "it is empty"
         raise DataError(f"{name}: no example can be used ({reasons}).", hint="Check the names of the columns.")
     return split
-
-
-def _asked(config: DataConfig) -> dict[str, str]:
-    """The columns that `data.where` looks at, as they are called for now, and their names in the files."""
-    return {_WHERE + column: column for column in config.where}
-
-
-def _selected(split: Split, config: DataConfig) -> Split:
-    """The examples with the values that `data.where` names. Raises DataError where there is none."""
-    asked = {ours: theirs for ours, theirs in _asked(config).items() if ours in split.examples.column_names}
-    if not asked:
-        return split
-    left_out = dict(split.left_out)
-    keep = list(range(len(split)))
-    for ours, theirs in asked.items():
-        values = [value.strip() for value in split.column(ours)]
-        kept = [row for row in keep if values[row] in config.where[theirs]]
-        if not kept:
-            there = ", ".join(sorted({values[row] for row in keep})[:_GROUPS_SHOWN])
-            wanted = " or ".join(f"'{value}'" for value in config.where[theirs])
-            raise DataError(
-                f"{split.origin}: no example has the {theirs} {wanted} (data.where).", hint=f"There: {there}."
-            )
-        if len(kept) < len(keep):
-            left_out[f"{theirs} not in data.where"] = len(keep) - len(kept)
-        keep = kept
-    examples = split.examples.remove_columns(list(asked)).select(keep)
-    return replace(split, examples=examples, left_out=left_out)
 
 
 def _hold_out(splits: Mapping[str, Split], column: str, value: str | None) -> dict[str, Split]:

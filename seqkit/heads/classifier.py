@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -64,6 +66,15 @@ def confusion_matrix(totals: np.ndarray) -> np.ndarray:
     """The confusion matrix (K, K) in summed statistics: rows are true classes, columns predicted ones."""
     num_classes = round(float(np.sqrt(len(totals) - 1)))
     return np.asarray(totals[:-1]).reshape(num_classes, num_classes)
+
+
+def recalls(matrix: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """The share of each class's examples that were found, "recall NAME", of a confusion matrix (K, K).
+
+    Classes without an example have none.
+    """
+    counts = matrix.sum(axis=1)
+    return {f"recall {name}": float(matrix[k, k] / counts[k]) for k, name in enumerate(names) if counts[k]}
 
 
 def classification_metrics(totals: np.ndarray) -> dict[str, float]:

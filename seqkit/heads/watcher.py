@@ -5,15 +5,19 @@ Shapes: T frames, N real steps, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from seqkit.data.items import Unusable
+from seqkit.errors import InputError
 from seqkit.heads.clips import ClipModel, StepHead
+from seqkit.heads.seen import Seen
 from seqkit.heads.timeline import Timeline, slide
 from seqkit.lstm import LSTMState
 from seqkit.sequences import Sequences
@@ -50,6 +54,40 @@ class Watcher:
         if self.frontend.context is None:
             return "its features are those of a whole clip"
         return None
+
+    def recording(
+        self,
+        source: Path,
+        stream: Callable[[Callable[[str], None]], Iterable[np.ndarray]],
+        mode: TimelineMode,
+        *,
+        window_seconds: float,
+        hop_seconds: float,
+    ) -> Seen:
+        """What is seen in a file over time, until where it can be read; `stream` gives its frames, and warns.
+
+        What is wrong with the file stands in the answer, so that others go on.
+        """
+        troubles: list[str] = []
+        begun = False
+
+        def frames() -> Iterator[np.ndarray]:
+            nonlocal begun
+            try:
+                for frame in stream(troubles.append):
+                    begun = True
+                    yield frame
+            except (InputError, Unusable) as error:
+                if not begun:
+                    raise
+                troubles.append(str(error))  # what came before it is used
+
+        try:
+            timeline = self.watch(frames(), mode, window_seconds=window_seconds, hop_seconds=hop_seconds)
+        except (InputError, Unusable) as error:
+            return Seen(np.zeros(0), source, trouble=str(error))
+        mean = np.log(np.maximum(timeline.probabilities.mean(axis=0), np.finfo(np.float64).tiny))
+        return Seen(mean, source, timeline, troubles[0] if troubles else None)
 
     def watch(
         self, frames: Iterable[np.ndarray], mode: TimelineMode, *, window_seconds: float, hop_seconds: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,12 +26,19 @@ class LabelledOutcome(Protocol):
     def prediction(self) -> np.ndarray: ...  # noqa: D102
 
 
+Judged = TypeVar("Judged", bound=LabelledOutcome)
+
+
+def mistakes(outcomes: Sequence[Judged]) -> list[Judged]:
+    """The outcomes whose answer is wrong, the most confident first: those whose own label had the least probability."""
+    wrong = [outcome for outcome in outcomes if int(outcome.prediction.argmax()) != outcome.item["answer"]]
+    return sorted(wrong, key=lambda outcome: float(outcome.prediction[outcome.item["answer"]]))
+
+
 def save_mistakes(outcomes: Sequence[LabelledOutcome], labels: Sequence[str], path: Path, *, most: int = 100) -> Path:
     """Write the wrong answers as TSV, the most confident first: place, true and predicted label, both probabilities."""
-    wrong = [outcome for outcome in outcomes if int(outcome.prediction.argmax()) != outcome.item["answer"]]
-    wrong.sort(key=lambda outcome: float(outcome.prediction[outcome.item["answer"]]))
     lines = ["place\tlabel\tpredicted\tp_label\tp_predicted\ttext"]
-    for outcome in wrong[:most]:
+    for outcome in mistakes(outcomes)[:most]:
         true, predicted = outcome.item["answer"], int(outcome.prediction.argmax())
         text = " ".join(outcome.item["text"].split())[:_LONGEST_TEXT]
         probabilities = np.exp(outcome.prediction[[true, predicted]])
