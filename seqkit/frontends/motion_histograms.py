@@ -15,12 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+LOUDNESS = 0.5
+"""Root of the mean square of a feature, as an LSTM with fresh weights reads it well."""
 _LEAST = 1e-6
+_STILL = 1e-2  # of a whole histogram: less is noise
 
 
 class MotionHistograms(nn.Module):
     """Brightness and its change (N, 2, H, W) to histograms (N, 2 * O * R * S) of edges and of motion, each cell's
-    square root, so that a strong edge does not drown the others; each half has length 1, or less where all is still."""
+    square root, so that a strong edge does not drown the others. The mean square of each half is `LOUDNESS` squared,
+    less where all is still."""
 
     def __init__(self, cells: tuple[int, int], orientations: int = 8) -> None:
         super().__init__()
@@ -40,7 +44,8 @@ class MotionHistograms(nn.Module):
         # Where brightness hardly differs, its change says nothing about a direction.
         certain = strength / (strength + strength.mean(dim=(1, 2), keepdim=True))
         motion = self._histogram(moving, change.abs() * certain)
-        return torch.cat([_unit(edges, 1e-2), _unit(motion, 1e-2)], dim=1)
+        scale = LOUDNESS * math.sqrt(self.output_size / 2)
+        return scale * torch.cat([_unit(edges), _unit(motion)], dim=1)
 
     def _histogram(self, angle: Tensor, weight: Tensor) -> Tensor:
         """Weights (N, H, W) by angle, shared between the two nearest orientations: (N, O * R * S)."""
@@ -54,7 +59,6 @@ class MotionHistograms(nn.Module):
         return F.adaptive_avg_pool2d(counts, self.cells).flatten(1)
 
 
-def _unit(histograms: Tensor, least: float) -> Tensor:
-    """The square roots (N, D), brought to length 1 where they are longer than `least`."""
-    total = histograms.sum(dim=1, keepdim=True)
-    return torch.sqrt(histograms / (total + least))
+def _unit(histograms: Tensor) -> Tensor:
+    """The square roots (N, D) of shares of the whole; of next to nothing, next to nothing."""
+    return torch.sqrt(histograms / (histograms.sum(dim=1, keepdim=True) + _STILL))
