@@ -67,10 +67,19 @@ class FrameEncoderConfig(Config):
 class FrameEncoder(nn.Module):
     """Sequences of pictures (N, C, H, W) to Sequences of features (N, D)."""
 
-    def __init__(self, config: FrameEncoderConfig, channels: int, *, pretrained: bool = True) -> None:
+    def __init__(
+        self,
+        config: FrameEncoderConfig,
+        channels: int,
+        *,
+        pretrained: bool = True,
+        size: tuple[int, int] | None = None,
+    ) -> None:
         """For pictures of `channels` channels; `pretrained`: with the weights that the configuration names.
 
-        Raises ConfigError for a kind that there is not, one that cannot read so many channels, or wrong weights.
+        `size`: height and width of the pictures, where they are known: it is tried whether the network can read them.
+
+        Raises ConfigError for a kind that there is not, one that cannot read such pictures, or wrong weights.
         """
         super().__init__()
         self.network: nn.Module
@@ -83,6 +92,8 @@ class FrameEncoder(nn.Module):
         else:
             _check_channels(config.kind, channels, 3, "three colours: leave video.grey and video.differences out")
             self.network, self.output_size = torchvision_network(config, pretrained=pretrained)
+            if size is not None:
+                _check_size(self.network, config.kind, size)
         self.frozen, self.dropout = config.frozen, config.dropout
         if config.frozen:
             self.network.requires_grad_(False)
@@ -140,6 +151,21 @@ def _check_channels(kind: str, channels: int, wanted: int, reads: str) -> None:
         raise ConfigError([f"model.encoder.kind={kind} reads {reads}; there are {channels} channels."])
 
 
+def _check_size(network: nn.Module, kind: str, size: tuple[int, int]) -> None:
+    """Raise ConfigError where a network cannot read pictures of a size: some want their own, most a least one."""
+    network.eval()  # the caller chooses the mode afterwards
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, 3, *size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        height, width = size
+        reason = str(error).split("\n")[0].rstrip(".!")
+        raise ConfigError(
+            [f"model.encoder.kind={kind} cannot read pictures of {height} x {width} ({reason})."],
+            hint="Set video.size to what it reads, often [224, 224].",
+        ) from error
+
+
 def torchvision_network(config: FrameEncoderConfig, *, pretrained: bool) -> tuple[nn.Module, int]:
     """One of torchvision's classifiers without its last layer, and the features that it gives. Raises ConfigError."""
     from torchvision import models
@@ -147,10 +173,37 @@ def torchvision_network(config: FrameEncoderConfig, *, pretrained: bool) -> tupl
     known = models.list_models(module=models)
     if config.kind not in known:
         raise ConfigError([f"model.encoder.kind={config.kind}: {nearest(config.kind, ['small', 'motion', *known])}"])
-    network = models.get_model(config.kind, weights=_named_weights(config) if pretrained else None)
+    network = _without_side_answers(_built(config, _named_weights(config) if pretrained else None))
     if pretrained and config.weights is not None and _is_file(config.weights):
         _load(network, Path(config.weights).expanduser(), config.kind)
     return _without_classifier(network)
+
+
+def _built(config: FrameEncoderConfig, weights: Any) -> nn.Module:
+    """A network of torchvision's, with weights that may have to be downloaded. Raises ConfigError."""
+    from torchvision import models
+
+    if weights is None:
+        bare: nn.Module = models.get_model(config.kind, weights=None)
+        return bare
+    try:
+        filled: nn.Module = models.get_model(config.kind, weights=weights)
+    except (OSError, RuntimeError) as error:  # no network, no room, or a file that came damaged
+        raise ConfigError(
+            [f"model.encoder.weights={config.weights}: {weights.url} cannot be fetched ({error})."],
+            hint="Fetch it on another machine, and set model.encoder.weights to that file.",
+        ) from error
+    return filled
+
+
+def _without_side_answers(network: nn.Module) -> nn.Module:
+    """A network without the classifiers beside its last one, which GoogLeNet and Inception answer with in training."""
+    for name in ("aux1", "aux2", "AuxLogits"):
+        if hasattr(network, name):
+            setattr(network, name, None)
+    if hasattr(network, "aux_logits"):
+        network.aux_logits = False
+    return network
 
 
 def _is_file(weights: str) -> bool:

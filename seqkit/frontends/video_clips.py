@@ -97,7 +97,8 @@ class VideoClips:
         """What reads pictures; nothing where its features are given."""
         if self.encoding.frozen:
             return nn.Identity()
-        return FrameEncoder(self.encoding, self.frontend.channels, pretrained=self._pretrained)
+        channels, size = self.frontend.channels, self.config.size
+        return FrameEncoder(self.encoding, channels, pretrained=self._pretrained, size=size)
 
     def pictures(self, source: str, count: int) -> np.ndarray | None:
         """Frames (T, H, W, 3), spread over the clip, as they are seen. Raises MediaError."""
@@ -108,7 +109,7 @@ class VideoClips:
         self._pretrained = True
         self.frontend.fit(clips)
         if self.encoding.frozen:
-            self._frozen = FrameEncoder(self.encoding, self.frontend.channels).eval()
+            self._frozen = FrameEncoder(self.encoding, self.frontend.channels, size=self.config.size).eval()
         return self
 
     def save(self, folder: Path) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from seqkit.reporting.figures import GREY, new_figure, save_figure
+from seqkit.reporting.subtitles import TimedLabel
 
 MOST_CLASSES = 10
 """Classes with a colour and a line of their own: those that lead longest, then the likeliest."""
@@ -26,21 +27,8 @@ _CHARACTER = 0.085
 _LONGEST_NAME = 30
 
 
-class LabelledSegment(Protocol):
-    """A label with the start and end of its segment in seconds."""
-
-    @property
-    def label(self) -> str: ...  # noqa: D102
-
-    @property
-    def start(self) -> float: ...  # noqa: D102
-
-    @property
-    def end(self) -> float: ...  # noqa: D102
-
-
 def save_timeline(
-    segments: Sequence[LabelledSegment],
+    segments: Sequence[TimedLabel],
     scores: np.ndarray,
     times: np.ndarray | Sequence[float],
     labels: Sequence[str],
@@ -89,7 +77,7 @@ def _shown(scores: np.ndarray, times: np.ndarray) -> list[int]:
 
 
 def _draw_bars(
-    axis: Any, segments: Sequence[LabelledSegment], colours: dict[str, str], seconds: float, width: float
+    axis: Any, segments: Sequence[TimedLabel], colours: dict[str, str], seconds: float, width: float
 ) -> None:
     for one in segments:
         axis.axvspan(one.start, one.end, facecolor=colours.get(one.label, GREY), edgecolor="white", linewidth=0.8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -128,6 +129,36 @@ def test_settings_that_cannot_be() -> None:
     ]:
         with pytest.raises(ValueError, match=said):
             FrameEncoderConfig.model_validate(settings)
+
+
+@pytest.mark.parametrize("kind", ["vit_b_32", "inception_v3"])
+def test_a_size_that_a_network_cannot_read_is_named(kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"kind={kind} cannot read pictures of 32 x 40 .*video\\.size"):
+        FrameEncoder(FrameEncoderConfig(kind=kind), 3, size=(32, 40))
+
+
+def test_a_network_keeps_its_mode_and_its_numbers_when_its_size_is_tried() -> None:
+    plain = _encoder("shufflenet_v2_x0_5", 3)
+    torch.manual_seed(0)
+    tried = FrameEncoder(FrameEncoderConfig(kind="shufflenet_v2_x0_5"), 3, size=(32, 32))
+    assert tried.network.training
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(tried.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_googlenet_s_side_answers_are_left_out_in_training() -> None:
+    encoder = _encoder("googlenet", 3).train()
+    assert encoder(Sequences.from_list([_clips(3)[1]])).data.shape == (1, 1024)
+
+
+@pytest.mark.parametrize("error", [URLError("no network"), RuntimeError("invalid hash value")])
+def test_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refused)
+    with pytest.raises(ConfigError, match=r"https://.*resnet18.*cannot be fetched \(.*set model\.encoder\.weights"):
+        _encoder("resnet18", 3, weights="DEFAULT")
 
 
 # Histograms ----------------------------------------------------------------------------------------------------------
