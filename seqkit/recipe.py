@@ -128,7 +128,7 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     """What a step of a sequence is called in reports."""
     reads: ClassVar[Literal["lines", "files"]] = "lines"
     """Whether a decoded file holds an example a line, or is one example."""
-    sample: ClassVar[str] = "-"
+    sample: str = "-"
     """An input to try decoding with, as it is typed."""
     input_option: ClassVar[str | None] = None
     """The decoding option whose text is itself the input, blank or not (`--prompt TEXT`), where there is one."""
@@ -139,8 +139,8 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     """The decoding option by which stdin is raw data that is answered as it comes (`--stream`), where there is one."""
     evaluated_options: ClassVar[frozenset[str]] = frozenset()
     """The decoding options that change an evaluation too, and that `seqkit eval` therefore takes (`beam_size`)."""
-    suffixes: ClassVar[tuple[str, ...]] = (".txt",)
-    """The files that decoding takes out of a folder."""
+    suffixes: tuple[str, ...] = (".txt",)
+    """The files that decoding takes out of a folder; of a recipe with several kinds of input, those of this one."""
     decode_chunk: ClassVar[int] = 1024
     """Inputs that are read before they are answered; fewer where each is a heavy file."""
     caching: ClassVar[Caching | None] = None

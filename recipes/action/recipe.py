@@ -125,6 +125,8 @@ class ActionConfig(RecipeConfig):
         for name in others:
             if getattr(self, name) != type(getattr(self, name))():
                 raise ValueError(f"{name} has no effect where input={self.input}: leave it as it is")
+        if self.input == "skeleton" and self.model.encoder != FrameEncoderConfig():
+            raise ValueError("model.encoder has no effect where input=skeleton: it reads pictures")
         return self
 
 
@@ -182,7 +184,6 @@ class Action(Recipe[ActionConfig]):
     label_column = "label"
     unit = "frames"
     reads = "files"
-    suffixes = (*VideoClips.suffixes, *SkeletonClips.suffixes)
     sample = "clip.mp4"
     decode_chunk = 16
     caching = Caching(
@@ -192,6 +193,7 @@ class Action(Recipe[ActionConfig]):
     def __init__(self, config: ActionConfig) -> None:
         super().__init__(config)
         self.clips = self._input()
+        self.suffixes, self.sample = self.clips.suffixes, f"clip{self.clips.suffixes[0]}"
         self.labels = Labels([])
         self.lengths = ClipLengths()
 

@@ -198,11 +198,9 @@ def _built(config: FrameEncoderConfig, weights: Any) -> nn.Module:
 
 def _without_side_answers(network: nn.Module) -> nn.Module:
     """A network without the classifiers beside its last one, which GoogLeNet and Inception answer with in training."""
-    for name in ("aux1", "aux2", "AuxLogits"):
+    for name, nothing in (("aux1", None), ("aux2", None), ("AuxLogits", None), ("aux_logits", False)):
         if hasattr(network, name):
-            setattr(network, name, None)
-    if hasattr(network, "aux_logits"):
-        network.aux_logits = False
+            setattr(network, name, nothing)
     return network
 
 

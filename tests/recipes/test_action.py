@@ -214,6 +214,16 @@ def test_settings_of_the_other_input_are_refused() -> None:
         configure("action/demo", ["skeleton.smooth=1"])
     with pytest.raises(ConfigError, match="augment has no effect where input=skeleton"):
         configure("action/msr-action3d", ["augment.flip=0.5"])
+    with pytest.raises(ConfigError, match=r"model\.encoder has no effect where input=skeleton"):
+        configure("action/msr-action3d", ["model.encoder.grid=3,3"])
+
+
+def test_a_folder_gives_the_files_of_its_kind() -> None:
+    videos, skeletons = (configure(f"action/{preset}", [])[2] for preset in ("demo", "msr-action3d"))
+    assert ".mp4" in videos.suffixes
+    assert ".npy" not in videos.suffixes
+    assert skeletons.suffixes == (".npy", ".npz")
+    assert (videos.sample, skeletons.sample) == ("clip.mp4", "clip.npy")
 
 
 @pytest.mark.slow
