@@ -362,7 +362,7 @@ def _content(path: Path) -> dict[str, bytes]:
             continue
         content[name] = file.read_bytes()
     run = json.loads(content["run.json"])
-    for key in ("started", "training_seconds", "training_rate"):
+    for key in ("started", "training_seconds", "training_rate", "data_wait"):
         run.pop(key, None)
     results = json.loads(content.get("results.json", b"{}"))
     for result in results.values():
