@@ -108,4 +108,4 @@ def prepare_all(
 
 def _placed(sentence: str, place: str) -> str:
     """A sentence about an example with its place in front; a file of a folder without a table is its own place."""
-    return sentence if sentence.startswith(f"{place}: ") else f"{place}: {sentence}"
+    return sentence if sentence.startswith((f"{place}: ", f"{place} ")) else f"{place}: {sentence}"

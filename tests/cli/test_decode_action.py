@@ -120,7 +120,10 @@ def test_training_on_a_folder_of_ones_own(seqkit: Command, tmp_path: Path) -> No
     settings = [*spots.SETTINGS, "training.epochs=1"]
     result = seqkit("train", "action", f"data.path={clips}", *settings, "--out", tmp_path / "run")
     assert result.code == 2  # trained, and one clip could not be used
-    assert "bad.mp4" in result.err
+    (said,) = json.loads((tmp_path / "run" / "data.json").read_text())["broken"]
+    bad = str(clips / "across" / "bad.mp4")
+    assert said.startswith(f"{bad} is no audio or video file")
+    assert said.count(bad) == 1
     assert "waiting for data" in result.err
     evaluated = seqkit("eval", tmp_path / "run", "--data", clips, "--json")
     assert json.loads(evaluated.out)["examples"] == 12
