@@ -244,7 +244,9 @@ class Trainer:
         if self.average is not None:
             self.average.swap()
         metrics = self.processes.from_first(self._measure) if self.measured else {}
-        improved = self._keep(metrics[self.metric]) if config.choose == "best" else self._keep_last()
+        improved = config.choose == "best" and self._keep(metrics[self.metric])
+        if config.choose == "last" and position.finished:
+            self._keep_last()
         if self.average is not None:
             self.average.swap()
         self.schedule.evaluated(improved)
@@ -276,13 +278,11 @@ class Trainer:
             return rank == 0
         return False
 
-    def _keep_last(self) -> bool:
-        """Keep the weights in place of those before them, once training has come to its end."""
-        if self.position.finished:
-            self.position.best[:] = [(0.0, self.position.step)]  # no metric chose them
-            if self.processes.first:
-                self.checkpoints.save_best(self.position.step, self.bare_model.state_dict())
-        return self.position.finished
+    def _keep_last(self) -> None:
+        """Keep the weights that training has come to its end with."""
+        self.position.best[:] = [(0.0, self.position.step)]  # no metric chose them
+        if self.processes.first:
+            self.checkpoints.save_best(self.position.step, self.bare_model.state_dict())
 
     def _write(self, kind: str, step: int, **values: Any) -> None:
         if self.log is not None:

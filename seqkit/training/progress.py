@@ -66,7 +66,7 @@ class TrainingProgress:
         figures = "".join(f"  {name} {value:.4f}" for name, value in metrics.items())
         measured = f"  validation:{figures}" if metrics else ""
         loss = "" if self.loss is None else f"  train loss {self.loss:.4f}"
-        mark = "  best so far" if improved and metrics else ""
+        mark = "  best so far" if improved else ""
         self.progress.console.print(
             f"epoch {position.epoch}/{self.epochs}  step {position.step}{loss}{measured}{mark}",
             highlight=False,
