@@ -203,9 +203,10 @@ def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     command = [sys.executable, "-IS", "-c", BUSY, str(os.getpid())]
     try:
         for _ in range(count):
-            # In a session of their own: an interrupt from the keyboard is the tool's to answer.
+            # In a process group of their own: an interrupt from the keyboard is the tool's to answer. Not in a session
+            # of their own: Linux shares the cores between sessions, and whole sessions of load can starve the tool's.
             processes.append(
-                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0)
             )
         for process in processes:
             assert process.stdout is not None

@@ -179,14 +179,14 @@ def test_busy_processes_end_with_the_body() -> None:
     met: list[subprocess.Popen[bytes]] = []
 
     def body() -> None:
-        with busy(2) as processes:
+        with busy(1) as processes:  # one: a machine of two cores has one left to end it from
             met.extend(processes)
-            assert [process.poll() for process in processes] == [None, None]
+            assert [process.poll() for process in processes] == [None]
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         body()
-    assert [process.returncode is None for process in met] == [False, False]
+    assert [process.returncode is None for process in met] == [False]
 
 
 def test_busy_processes_end_with_a_tool_that_is_killed() -> None:
