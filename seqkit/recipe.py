@@ -137,6 +137,9 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     stands in `decoded_item`'s `paired`."""
     live_option: ClassVar[str | None] = None
     """The decoding option by which stdin is raw data that is answered as it comes (`--stream`), where there is one."""
+    follows_stdin: ClassVar[bool] = False
+    """Whether `-` as the only input is followed, row by row, as a stream that may have no end (`tail -f log.csv | seqkit
+    decode RUN -`)."""
     evaluated_options: ClassVar[frozenset[str]] = frozenset()
     """The decoding options that change an evaluation too, and that `seqkit eval` therefore takes (`beam_size`)."""
     suffixes: tuple[str, ...] = (".txt",)
@@ -266,11 +269,12 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     def follow(
         self, models: Sequence[nn.Module], file: BinaryIO, options: DecodeConfig, log: Callable[[str], None]
     ) -> Iterator[Answer]:
-        """Answer raw data as it comes, for `live_option`; what a person may want to know besides goes to `log`.
+        """Answer raw data as it comes, for `live_option` or `follows_stdin`; what a person may want to know besides goes
+        to `log`. An answer's `problem` is told on stderr, and the stream goes on.
 
         Raises InputError.
         """
-        raise NotImplementedError(f"{type(self).__name__} names a live_option, and does not follow streams")
+        raise NotImplementedError(f"{type(self).__name__} names what is live, and does not follow streams")
 
     def quick_options(self) -> DecodeConfig | None:
         """What evaluations between the epochs of a training predict with, where the whole search would be slow."""

@@ -69,10 +69,13 @@ def decode(
     arguments, settings = split_options(inputs or [], loaded.recipe.options_type)
     options = loaded.options(settings)
     own, following = loaded.recipe.input_option, loaded.recipe.live_option
-    if following is not None and getattr(options, following):
+    asked = following is not None and getattr(options, following)
+    if asked or (loaded.recipe.follows_stdin and arguments == ["-"]):
         if output is not None:
-            raise InputError(f"--{following} writes as it goes: redirect stdout instead of --output.")
-        follow_stdin(loaded, options, arguments, as_json=as_json)
+            what = f"--{following}" if asked else "-"
+            raise InputError(f"{what} writes as it goes: redirect stdout instead of --output.")
+        if follow_stdin(loaded, options, arguments, as_json=as_json):
+            raise typer.Exit(2)
         return
     if not arguments and (own is None or getattr(options, own) is None):
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _CLEAR = "\r\x1b[K"
 
 
-def follow_stdin(decoder: Decoder, options: DecodeConfig, inputs: list[str], *, as_json: bool) -> None:
-    """Answer raw data on stdin. Raises InputError where an input other than stdin is named."""
+def follow_stdin(decoder: Decoder, options: DecodeConfig, inputs: list[str], *, as_json: bool) -> int:
+    """Answer raw data on stdin; returns how many problems were told. Raises InputError where another input is named."""
     others = [argument for argument in inputs if argument != "-"]
     if others:
         name = str(decoder.recipe.live_option).replace("_", "-")
@@ -28,13 +28,24 @@ def follow_stdin(decoder: Decoder, options: DecodeConfig, inputs: list[str], *, 
             f"--{name} reads raw data on stdin, and '{others[0]}' is another input.", hint="Leave one out."
         )
     notes: list[str] = []
-    answers = decoder.follow(sys.stdin.buffer, options, notes.append)
+    problems: list[str] = []
+    answers = _telling(decoder.follow(sys.stdin.buffer, options, notes.append), problems)
     if as_json:
         _print_objects(answers)
     else:
         _print_lines(answers)
     for note in notes:
         typer.echo(note, err=True)
+    return len(problems)
+
+
+def _telling(answers: Iterable[Answer], problems: list[str]) -> Iterator[Answer]:
+    """The answers; what was wrong with the input is told as it comes, and collected."""
+    for answer in answers:
+        if answer.problem is not None:
+            typer.echo(f"seqkit: {answer.problem}", err=True)
+            problems.append(answer.problem)
+        yield answer
 
 
 def _print_objects(answers: Iterable[Answer]) -> None:
