@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from seqkit.data.files import roots
@@ -48,7 +48,10 @@ def _matching(folders: Sequence[Path], name: str, key: str) -> list[Path]:
             return files
         if place.is_file():
             return [place]
-        files = sorted(Path(file) for file in glob.glob(str(place), recursive=True) if Path(file).is_file())
+        # A pattern is looked for below the folder before its first star: Path.glob takes no absolute one.
+        plain = list(takewhile(lambda part: not set("*?[") & set(part), place.parts))
+        pattern = place.parts[len(plain) :]
+        files = sorted(file for file in Path(*plain).glob(str(Path(*pattern))) if file.is_file()) if pattern else []
         if files:
             return files
     looked = " and ".join(dict.fromkeys(str(folder.absolute()) for folder in folders))

@@ -86,6 +86,18 @@ class Scaler:
         return scaler
 
 
+def mase_scale(history: np.ndarray, season: int) -> np.ndarray:
+    """(T, D) -> (D,): the mean absolute change from one season to the next, by which MASE divides (Hyndman and Koehler
+    2006). NaN where a column has no two such values, or never changes."""
+    if len(history) <= season:
+        return np.full(history.shape[1], np.nan)
+    changes = np.abs(history[season:] - history[:-season])
+    real = ~np.isnan(changes)
+    count = real.sum(axis=0)
+    mean = np.where(real, changes, 0.0).sum(axis=0) / np.maximum(count, 1)
+    return np.where(mean > 0.0, mean, np.nan)
+
+
 def constant_columns(values: np.ndarray, columns: Sequence[str]) -> list[str]:
     """The columns of rows (T, D) that never change."""
     with np.errstate(invalid="ignore"):

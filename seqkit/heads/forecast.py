@@ -41,4 +41,4 @@ class Forecast:
         found = self.output.quantiles(torch.from_numpy(self.parameters), levels)
         if found is None:
             return None
-        return np.moveaxis(found.numpy().astype(np.float64), -1, 0) * self.scale + self.shift
+        return np.asarray(np.moveaxis(found.numpy().astype(np.float64), -1, 0) * self.scale + self.shift)
