@@ -93,7 +93,14 @@ class ForecastingConfig(RecipeConfig):
     """What is read."""
     model: ForecastModelConfig = ForecastModelConfig()
     """The network."""
-    training: TrainingConfig = TrainingConfig(batch_examples=64, batch_tokens=1_000_000)
+    training: TrainingConfig = TrainingConfig(
+        epochs=6,
+        batch_examples=64,
+        batch_tokens=1_000_000,
+        learning_rate=0.002,
+        schedule="cosine",
+        clip_norm=1.0,
+    )
     """The training loop; a token is a row of a window."""
 
 

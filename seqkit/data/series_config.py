@@ -50,7 +50,7 @@ class ForecastData(SeriesData):
     where the training file ends, and is the test part. Rows beyond are left alone."""
     stride: int = Field(default=1, ge=1)
     """Evaluation forecasts from every so many rows (rolling origin)."""
-    epoch_windows: int | None = Field(default=None, ge=1)
+    epoch_windows: int | None = Field(default=10_000, ge=1)
     """Windows of an epoch, drawn anew for each, and each several times where there are fewer; null for all, once."""
     owa: bool = False
     """Measure M4's OWA too, against Naive2 on all that is known at each origin: slow where there are many."""
