@@ -35,7 +35,7 @@ def forecast_csv(rows: Iterable[ForecastRows], levels: Sequence[float]) -> str:
         bands = np.zeros((0, len(one.mean))) if one.quantiles is None else one.quantiles
         for step, (time, mean) in enumerate(zip(one.times, one.mean, strict=True)):
             writer.writerow([time, one.series, one.column, f"{mean:.7g}", *(f"{v:.7g}" for v in bands[:, step])])
-    return file.getvalue()
+    return file.getvalue().removesuffix("\n")
 
 
 def shown_times(times: np.ndarray) -> list[str]:
