@@ -138,8 +138,8 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     live_option: ClassVar[str | None] = None
     """The decoding option by which stdin is raw data that is answered as it comes (`--stream`), where there is one."""
     follows_stdin: ClassVar[bool] = False
-    """Whether `-` as the only input is followed, row by row, as a stream that may have no end (`tail -f log.csv | seqkit
-    decode RUN -`)."""
+    """Whether `-` as the only input is followed, row by row, as a stream that may have no end (`tail -f log.csv |
+    seqkit decode RUN -`)."""
     evaluated_options: ClassVar[frozenset[str]] = frozenset()
     """The decoding options that change an evaluation too, and that `seqkit eval` therefore takes (`beam_size`)."""
     suffixes: tuple[str, ...] = (".txt",)
@@ -269,8 +269,8 @@ class Recipe(abc.ABC, Generic[RecipeConfigType]):
     def follow(
         self, models: Sequence[nn.Module], file: BinaryIO, options: DecodeConfig, log: Callable[[str], None]
     ) -> Iterator[Answer]:
-        """Answer raw data as it comes, for `live_option` or `follows_stdin`; what a person may want to know besides goes
-        to `log`. An answer's `problem` is told on stderr, and the stream goes on.
+        """Answer raw data as it comes, for `live_option` or `follows_stdin`; what a person may want to know besides
+        goes to `log`. An answer's `problem` is told on stderr, and the stream goes on.
 
         Raises InputError.
         """
