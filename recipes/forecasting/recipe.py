@@ -22,7 +22,7 @@ from seqkit.data.demo_series import demo_forecasting
 from seqkit.data.items import Item, Items
 from seqkit.data.series_config import ForecastData
 from seqkit.data.splits import Split
-from seqkit.errors import InputError, SeqkitError
+from seqkit.errors import DataError, InputError, SeqkitError
 from seqkit.frontends.forecast_parts import SeriesParts, load_parts, read_file
 from seqkit.frontends.forecast_windows import ForecastFrontend, Places, WindowItems
 from seqkit.heads.forecast import Forecast
@@ -315,7 +315,11 @@ class Forecasting(Recipe[ForecastingConfig]):
         """The window that ends each series of a file. What cannot be forecast is kept as a problem of the others."""
         problems: list[SeqkitError] = []
         windows = []
-        for series in read_file(self.config.data, Path(source), self.frontend.columns, problems):
+        try:
+            found = read_file(self.config.data, Path(source), self.frontend.columns, problems)
+        except DataError as error:
+            raise InputError(error.message, hint=error.hint) from error
+        for series in found:
             try:
                 windows.append({**self.frontend.newest(series), "whole": series})
             except InputError as problem:

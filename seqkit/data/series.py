@@ -46,6 +46,8 @@ class Series:
     """(T,) line of each row, where they do not follow each other."""
     others: tuple[str, ...] = ()
     """Columns of the file that were not read."""
+    header: tuple[str, ...] = ()
+    """All columns of the file in their order, for a `StreamReader` that meets rows without a header."""
     notes: tuple[str, ...] = ()
     """What is odd and can yet be used, a sentence each, for the user to be told."""
 
@@ -119,5 +121,6 @@ def _series(rows: Rows, step: Step | None, notes: tuple[str, ...]) -> Series:
         labels=rows.labels,
         lines=rows.lines,
         others=rows.others,
+        header=rows.header,
         notes=notes,
     )

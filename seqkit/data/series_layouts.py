@@ -22,6 +22,8 @@ from seqkit.data.series_table import (
 from seqkit.data.series_times import TimeReader
 from seqkit.errors import DataError
 
+_NAME_LAYOUT = "Leave the cell empty where the value is missing; if a row is a step in time, set data.layout=columns."
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -40,6 +42,7 @@ class Rows:
     lines: np.ndarray | None = None
     """(T,) the line of each row, where they do not follow each other."""
     others: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
     several: bool = False
     """Whether the file holds others, so that an error must name this one."""
 
@@ -83,6 +86,12 @@ class _Columns:
                 name = header.names[index]
                 raise DataError(
                     f"{header.place}: column '{name}' is {key} and cannot be data.target too.", hint="Take one out."
+                )
+        names = [header.names[index] for index in (*self.target, *self.labels)]
+        for name in names:
+            if names.count(name) > 1:
+                raise DataError(
+                    f"{header.place}: column '{name}' is asked for twice.", hint="Name each column once in data.target."
                 )
         self.count = 0
         # An array grows in place, so that the whole table is never in memory twice.
@@ -150,6 +159,7 @@ class _Columns:
                     labels={names[index]: labels[rows, place] for place, index in enumerate(self.labels)},
                     lines=None if isinstance(rows, slice) else lines,
                     others=others,
+                    header=names,
                     several=self.series is not None,
                 )
             )
@@ -225,7 +235,7 @@ def _whole_series(header: Header, text: str, line: int, column: int) -> tuple[st
     values = np.full(len(cells), np.nan)  # (cells,)
     for index, cell in enumerate(cells):
         if index != column:
-            values[index] = read_number(header, index, cell, line)
+            values[index] = read_number(header, index, cell, line, _NAME_LAYOUT)
     if not cells[column]:
         raise DataError(
             f"{header.place}:{line}: the series has no name in column '{header.names[column]}'.", hint="Name it."

@@ -8,13 +8,27 @@ from typing import BinaryIO
 import numpy as np
 
 from seqkit.data.series_checks import CLOCK, show
-from seqkit.data.series_table import Header, cells_of, check_width, read_header, read_number
+from seqkit.data.series_table import (
+    MISSING,
+    Header,
+    cells_of,
+    check_width,
+    is_number,
+    read_header,
+    read_number,
+    shorten,
+    sniff_separator,
+)
 from seqkit.data.series_times import TimeReader
 from seqkit.errors import DataError
 
 
 class StreamReader:
-    """Reads the columns `target` of a stream, whatever their order; the first line names the columns."""
+    """Reads the columns `target` of a stream, whatever their order; the first line names the columns.
+
+    `tail -f` leaves that line out. With `header`, the columns of the training file (`Series.header`), a first line
+    that is a row of such a file is read as one, and `headerless` is then true.
+    """
 
     def __init__(
         self,
@@ -23,10 +37,14 @@ class StreamReader:
         target: Sequence[str],
         separator: str = "auto",
         place: str = "stdin",
+        header: Sequence[str] = (),
     ) -> None:
         self.time, self.target, self.separator, self.place = time, tuple(target), separator, place
         self.others: tuple[str, ...] = ()
         """Columns of the stream that are not read; known after the first row."""
+        self.header = tuple(header)
+        self.headerless = False
+        """Whether the stream began with a row; known after it."""
 
     def rows(
         self, file: BinaryIO, problem: Callable[[DataError], None] | None = None
@@ -40,14 +58,20 @@ class StreamReader:
         header: Header | None = None
         before: np.datetime64 | float | None = None
         reader = None if self.time is None else TimeReader(self.place, self.time)
+        empty = 0  # lines: in a single column they are missing values, but for those at the end
         for line, raw in enumerate(file, start=1):
             try:
                 text = self._text(raw, line)
                 if not text.strip():
+                    empty += 1
                     continue
+                if header is not None and len(header.names) == 1:
+                    yield from ((line - back, None, np.array([np.nan])) for back in range(empty, 0, -1))
+                empty = 0
                 if header is None:
                     header = self._header(text, line)
-                    continue
+                    if not self.headerless:
+                        continue
                 time, values = self._row(header, reader, text, line)
                 if time is not None and before is not None and _is_before(time, before):
                     raise DataError(
@@ -80,17 +104,33 @@ class StreamReader:
 
     def _header(self, text: str, line: int) -> Header:
         """The header. Raises DataError where it lacks a column that the run was trained with."""
-        header = read_header(self.place, text, line, self.separator)
-        lacking = [name for name in (self.time, *self.target) if name is not None and name not in header.names]
+        separator = sniff_separator(text) if self.separator == "auto" else self.separator
+        wanted = [name for name in (self.time, *self.target) if name is not None]
+        if self._is_row(text, line, separator, wanted):
+            self.headerless = True
+            header = Header(self.place, self.header, separator, line - 1)
+        else:
+            header = read_header(self.place, text, line, self.separator)
+        lacking = [name for name in wanted if name not in header.names]
         if lacking:
             named = ", ".join(f"'{name}'" for name in lacking)
-            have = ", ".join(f"'{name}'" for name in header.names)
+            have = shorten(", ".join(f"'{name}'" for name in header.names), 200)
             raise DataError(
                 f"{self.place}:{line}: the first line does not name {named}, only {have}.",
-                hint="Name the columns that the run was trained with.",
+                hint="Name the columns that the run was trained with (tail -n +1 -f gives a file from its first line).",
             )
-        self.others = tuple(name for name in header.names if name and name not in (self.time, *self.target))
+        self.others = tuple(name for name in header.names if name and name not in wanted)
         return header
+
+    def _is_row(self, text: str, line: int, separator: str, wanted: Sequence[str]) -> bool:
+        """Whether a first line holds no names but, in the columns of the training file, numbers where they belong."""
+        cells = [cell.strip() for cell in cells_of(self.place, text, line, separator)]
+        if len(cells) != len(self.header) or any(name not in self.header or name in cells for name in wanted):
+            return False
+        return all(
+            cells[self.header.index(name)] in MISSING or is_number(cells[self.header.index(name)])
+            for name in self.target
+        )
 
     def _row(
         self, header: Header, reader: TimeReader | None, text: str, line: int

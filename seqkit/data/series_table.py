@@ -15,10 +15,17 @@ import pandas as pd
 from seqkit.data.readers import read_lines
 from seqkit.errors import DataError, nearest
 
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None")
+MISSING = ("", "NA", "N/A", "#N/A", "n/a", "NaN", "nan", "NAN", "-nan", "-NaN", "NULL", "null", "None", "<NA>")
 """What a cell without a value may hold."""
 
+LARGEST = 1e37
+"""Networks compute in float32, which ends a little above; squares of such errors still fit into float64."""
+
 SEPARATORS = (",", ";", "\t")
+
+_NAME_COLUMNS = (
+    "Leave the cell empty where the value is missing, or name the columns to read: data.target=COLUMN,COLUMN."
+)
 
 _EXACT: dict[str, Any] = (
     {} if tuple(int(part) for part in pd.__version__.split(".")[:2]) >= (3, 1) else {"float_precision": "round_trip"}
@@ -60,6 +67,11 @@ class Block:
 
 def read_header(place: str, text: str, line: int, separator: str = "auto") -> Header:
     """The names of the columns. Raises DataError for names that occur twice, and for a line of numbers."""
+    if "\r" in text:
+        raise DataError(
+            f"{place}:{line}: the lines end in a carriage return only, as on old Macs.",
+            hint="Convert the file, e.g. with tr '\\r' '\\n'.",
+        )
     found = sniff_separator(text) if separator == "auto" else separator
     names = tuple(name.strip() for name in cells_of(place, text, line, found))
     for name in names:
@@ -106,13 +118,13 @@ def check_width(header: Header, text: str, line: int) -> None:
 def numbers_of(header: Header, block: Block, indices: Sequence[int]) -> np.ndarray:
     """The columns at `indices` as numbers: (N, len(indices)) float64, NaN where a cell is empty.
 
-    Raises DataError for text and for infinity.
+    Raises DataError for text, for infinity and for numbers beyond `LARGEST`.
     """
     frame = _frame(header, block, indices, text=False)
     values = np.empty((len(block.rows), len(indices)))
     for place, index in enumerate(indices):
         column, wrong = _as_numbers(frame[index])
-        rows = np.flatnonzero(wrong | np.isinf(column))
+        rows = np.flatnonzero(wrong | (np.abs(column) > LARGEST))
         if len(rows):
             row = int(rows[0])
             cell = cells_of(header.place, block.rows[row], block.line + row, header.separator)[index].strip()
@@ -133,17 +145,16 @@ def number_columns(header: Header, block: Block, besides: Sequence[int]) -> list
     return [index for index in indices if not _is_text(frame[index])]
 
 
-def wrong_number(header: Header, index: int, cell: str, line: int) -> DataError:
-    """The error for a cell that is no number one can learn from."""
+def wrong_number(header: Header, index: int, cell: str, line: int, hint: str = _NAME_COLUMNS) -> DataError:
+    """The error for a cell that is no number one can learn from; `hint` is for text."""
     where = f"{header.place}:{line}: column '{header.names[index]}' has '{shorten(cell)}'"
-    if is_number(cell):
+    if is_number(cell) and np.isinf(float(cell)):
         return DataError(f"{where}, which is infinite.", hint="Leave the cell empty where the value is not known.")
-    if is_number(cell.replace(".", "").replace(",", ".")):
+    if is_number(cell) and abs(float(cell)) > LARGEST:
+        return DataError(f"{where}, which is too large to learn from.", hint="Give this column in larger units.")
+    if not is_number(cell) and is_number(cell.replace(".", "").replace(",", ".")):
         return DataError(f"{where}, not a number.", hint="Write decimals with a point and no marks between thousands.")
-    return DataError(
-        f"{where}, not a number.",
-        hint="Leave the cell empty where the value is missing, or name the columns to read: data.target=COLUMN,COLUMN.",
-    )
+    return DataError(f"{where}, not a number.", hint=hint)
 
 
 def cells_of(place: str, text: str, line: int, separator: str) -> list[str]:
@@ -164,22 +175,23 @@ def is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return "_" not in cell
+    return cell.isascii() and "_" not in cell
 
 
-def read_number(header: Header, index: int, cell: str, line: int) -> float:
-    """The number in a single cell, as `numbers_of` reads it. Raises DataError for text and for infinity."""
+def read_number(header: Header, index: int, cell: str, line: int, hint: str = _NAME_COLUMNS) -> float:
+    """The number in a single cell, as `numbers_of` reads it. Raises DataError as that does."""
     if cell in MISSING:
         return float("nan")
     if cell.lower() in ("true", "false"):
         return float(cell.lower() == "true")
-    if not is_number(cell) or not np.isfinite(float(cell)):
-        raise wrong_number(header, index, cell, line)
+    if not is_number(cell) or not abs(float(cell)) <= LARGEST:  # NaN, written otherwise, is not either
+        raise wrong_number(header, index, cell, line, hint)
     return float(cell)
 
 
 def shorten(text: str, most: int = 40) -> str:
-    """A text that fits into a sentence."""
+    """A text that fits into a sentence; what cannot be printed is written as its code."""
+    text = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[: most + 1])
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.tseries.api import guess_datetime_format
 
+from seqkit.data.series_table import shorten
 from seqkit.errors import DataError
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
@@ -86,7 +87,8 @@ class TimeReader:
             days, months = (any(int(match[group]) > 12 for match in found) for group in (1, 3))
             if not days and not months and parts[2] != ".":
                 raise DataError(
-                    f"{self.place}:{line}: column '{self.column}' has '{cells[0]}', which can be read in two ways.",
+                    f"{self.place}:{line}: column '{self.column}' has '{shorten(cells[0])}', which can be read in two "
+                    "ways.",
                     hint=_ADVICE,
                 )
             day_first = days or (parts[2] == "." and not months)
@@ -96,7 +98,8 @@ class TimeReader:
         form = guess_datetime_format(clock, dayfirst=day_first)
         if form is None:
             raise DataError(
-                f"{self.place}:{line}: column '{self.column}' has '{cells[0]}', which is not a time.", hint=_ADVICE
+                f"{self.place}:{line}: column '{self.column}' has '{shorten(cells[0])}', which is not a time.",
+                hint=_ADVICE,
             )
         return str(form)
 
@@ -107,7 +110,7 @@ class TimeReader:
             if zone != self.zone:
                 raise DataError(
                     f"{self.place}:{line + row}: column '{self.column}' changes its time zone from "
-                    f"{self.zone or 'none'} to {zone or 'none'} ('{cells[row]}').",
+                    f"{self.zone or 'none'} to {zone or 'none'} ('{shorten(cells[row])}').",
                     hint="Write all times in one zone, such as UTC.",
                 )
         return cells if self.zone is None else [_ZONE.sub("", cell) for cell in cells]
@@ -146,7 +149,8 @@ class TimeReader:
         expected = known.get(self.kind, f"a time written as {self.kind}")
         years = "" if self.kind == "steps" else " of the years 1678 to 2261"
         return DataError(
-            f"{self.place}:{line + row}: column '{self.column}' has '{cells[row]}', which is not {expected}{years}.",
+            f"{self.place}:{line + row}: column '{self.column}' has '{shorten(cells[row])}', which is not "
+            f"{expected}{years}.",
             hint="Correct this cell, or name another column: data.time=COLUMN.",
         )
 

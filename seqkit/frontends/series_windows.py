@@ -1,16 +1,14 @@
-"""Series cut into parts in the order of time, and parts into windows, which are views.
+"""Series cut into parts in the order of time, and where the windows of a part begin.
 
 What a forecast is measured on never stands in what it was learned from: the rows of a part are those whose values are
 to be forecast; the past that a window reads may reach back into the part before, as it would on the day.
 
-Shapes: T rows, D columns, L rows read, H rows to come, N windows.
+L rows are read, H rows are to come.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
 
 from seqkit.errors import DataError
 
@@ -68,19 +66,3 @@ def origins(rows: range, input_length: int, horizon: int, stride: int = 1) -> ra
     All H rows to come are the part's; the rows read may be those before it.
     """
     return range(max(rows.start, input_length), rows.stop - horizon + 1, stride)
-
-
-def windows(
-    values: np.ndarray, input_length: int, horizon: int, rows: range, stride: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """The windows of a part: what is read (N, L, D) and what is to come (N, H, D), both views of `values` (T, D)."""
-    begins = origins(rows, input_length, horizon, stride)
-    whole = np.lib.stride_tricks.sliding_window_view(
-        values, input_length + horizon, axis=0
-    )  # (T - L - H + 1, D, L + H)
-    if not len(begins):
-        none = values[:0, None, :]
-        return none[:, :input_length], none[:, :horizon]
-    first = begins.start - input_length
-    found = whole[first : first + (len(begins) - 1) * stride + 1 : stride].swapaxes(1, 2)
-    return found[:, :input_length], found[:, input_length:]

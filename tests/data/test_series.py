@@ -66,9 +66,9 @@ def test_targets_come_in_the_order_asked_for_and_labels_apart(write: Write) -> N
 
 
 def test_empty_cells_and_their_like_are_missing(write: Write) -> None:
-    [series] = read_series(write(daily(1, "", "NaN", "NA", "null", " 6 ")), time="date")
-    assert np.isnan(series.values[1:5]).all()
-    assert series.values[[0, 5], 0].tolist() == [1.0, 6.0]
+    [series] = read_series(write(daily(1, "", "NaN", "NA", "null", "#N/A", "NAN", " 6 ")), time="date")
+    assert np.isnan(series.values[1:7]).all()
+    assert series.values[[0, 7], 0].tolist() == [1.0, 6.0]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -134,6 +134,12 @@ def test_a_row_can_be_a_series(write: Write) -> None:
         (daily(1, 2) + "2020-01-03,3,4\n", "sales.csv:4: 3 cells where the header names 2 columns"),
         (daily(1, 2) + "\n2020-01-03,3\n", "sales.csv:4: an empty line among the rows."),
         (daily(1, 2) + '2020-01-03,"3\n', "sales.csv:4: a quoted cell does not end as it should"),
+        (daily(1, "-1e38"), "sales.csv:3: column 'sales' has '-1e38', which is too large to learn from."),
+        (daily(1, "+nan"), "sales.csv:3: column 'sales' has '+nan', not a number. Leave the cell empty"),
+        (daily(1, "\x1b[31m"), r"sales.csv:3: column 'sales' has '\x1b[31m', not a number."),
+        (daily(1) + "\x1b[31m,2\n", r"sales.csv:3: column 'date' has '\x1b[31m', which is not a time"),
+        (daily(1, "\u0661\u0662"), "sales.csv:3: column 'sales' has '\u0661\u0662', not a number."),
+        (daily(1, 2).replace("\n", "\r"), "sales.csv:1: the lines end in a carriage return only"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(write: Write, text: str, sentence: str) -> None:
@@ -148,6 +154,8 @@ def test_a_column_that_is_not_there_is_told_with_its_likes(write: Write) -> None
     assert "no column 'day'" in told(path, time="day")
     assert "no column 'shop'" in told(path, series="shop")
     assert "cannot be data.target too" in told(path, time="date", target=["date"])
+    assert "column 'sales' is asked for twice" in told(path, time="date", target=["sales", "sales"])
+    assert "column 'sales' is asked for twice" in told(path, time="date", target=["sales"], labels=["sales"])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqkit.data.series import StreamReader, read_series
+from seqkit.data.series import Series, StreamReader, read_series
 from seqkit.errors import DataError
 
 
@@ -71,6 +71,8 @@ def test_an_end_in_the_middle_of_a_line_is_told_after_what_could_be_used() -> No
     [
         (b"2020-01-02,x", "stdin:3: column 'a' has 'x', not a number."),
         (b"2020-01-02,inf", "stdin:3: column 'a' has 'inf', which is infinite."),
+        (b"2020-01-02,1e300", "stdin:3: column 'a' has '1e300', which is too large to learn from."),
+        ("2020-01-02,\u0661".encode(), "stdin:3: column 'a' has '\u0661', not a number."),
         (b"2020-01-02", "stdin:3: 1 cell where the header names 2 columns"),
         (b"soon,2", "stdin:3: column 'date' has 'soon', which is not a time"),
         (b"2019-01-02,2", "stdin:3: column 'date' goes back in time, from 2020-01-01 to 2019-01-02."),
@@ -102,3 +104,45 @@ def test_a_stream_without_a_header_that_fits_is_refused(text: bytes, sentence: s
     with pytest.raises(DataError) as caught:
         usable(text, [])
     assert caught.value.message.startswith(sentence.split(". ")[0])
+
+
+def logged(tmp_path: Path) -> Series:
+    """A series whose file names a column that is not read before the one that is."""
+    (tmp_path / "log.csv").write_text("date,note,a\n2020-01-01,x,1\n2020-01-02,x,2\n")
+    return read_series(tmp_path / "log.csv", time="date", target=["a"])[0]
+
+
+def test_a_stream_may_begin_with_a_row_as_tail_gives_it(tmp_path: Path) -> None:
+    stream = StreamReader(time="date", target=["a"], header=logged(tmp_path).header)
+    rows = list(stream.rows(io.BytesIO(b"2020-01-03,x,3\n2020-01-04,x,\n")))
+    assert [(line, str(time)[:10]) for line, time, _ in rows] == [(1, "2020-01-03"), (2, "2020-01-04")]
+    assert np.array_equal(np.concatenate([values for _, _, values in rows]), [3.0, np.nan], equal_nan=True)
+    assert stream.headerless
+    assert stream.others == ("note",)
+
+
+def test_a_header_is_not_taken_for_a_row(tmp_path: Path) -> None:
+    header = logged(tmp_path).header
+    stream = StreamReader(time="date", target=["a"], header=header)
+    rows = list(stream.rows(io.BytesIO(b"a,note,date\n3,x,2020-01-03\n")))
+    assert [(line, values.tolist()) for line, _, values in rows] == [(2, [3.0])]
+    assert not stream.headerless
+    for text in (b"day,note,b\n2020-01-03,x,3\n", b"2020-01-03,3\n"):
+        with pytest.raises(DataError, match="first line does not name 'date', 'a'"):
+            list(StreamReader(time="date", target=["a"], header=header).rows(io.BytesIO(text)))
+
+
+def test_names_that_are_numbers_are_names() -> None:
+    stream = StreamReader(time="date", target=["0"], header=("date", "0", "note"))
+    rows = list(stream.rows(io.BytesIO(b"date,0,note\n2020-01-03,3,x\n")))
+    assert [(line, values.tolist()) for line, _, values in rows] == [(2, [3.0])]
+    assert not stream.headerless
+
+
+def test_an_empty_line_of_a_single_column_is_a_missing_value(tmp_path: Path) -> None:
+    text = b"a\n1\n\n\n4\n\n"
+    (tmp_path / "one.csv").write_bytes(text)
+    [series] = read_series(tmp_path / "one.csv", target=["a"])
+    rows = list(reader(time=None).rows(io.BytesIO(text)))
+    assert [line for line, _, _ in rows] == [2, 3, 4, 5]
+    assert np.array_equal(np.stack([values for _, _, values in rows]), series.values, equal_nan=True)
