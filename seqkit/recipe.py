@@ -26,13 +26,12 @@ How the seven tasks answer it (what differs from text classification, which is `
                           state as `carry`; the loop hands it to the next batch, detached, keeps it in checkpoints, and
                           starts each epoch from None. statistics: (nats, tokens, ...) of each line. `prompt` and
                           `score` are DecodeConfig keys.
-    forecasting           items are windows, views of a scaled series; predict undoes the scaling, so that metrics are
-                          in the data's unit. statistics: (sum of squares, sum of absolutes, points) per window; MASE's
-                          scale is a constant of the series, kept in the item. example reads one CSV file, answer
-                          writes one.
+    forecasting           items are windows, made when they are asked for, views of a scaled series. statistics: sums
+                          and counts of each error, of the forecast and of naive ones; predictions undo the scaling.
+                          A decoded item holds the newest window of every series of a file; answer writes a CSV.
     anomaly detection     train examples are normal. calibrate runs after training, on the chosen weights: it scores
-                          held-out normal data and stores the threshold in `calibration`, which the run keeps as JSON.
-                          statistics: (hits, false alarms, misses).
+                          normal data and stores the threshold in `calibration`, which the run keeps as JSON.
+                          statistics: (hits, false alarms, misses, ...). `-` is followed row by row.
 """
 
 from __future__ import annotations

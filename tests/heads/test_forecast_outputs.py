@@ -91,7 +91,7 @@ def test_losses_lead_to_the_truth(name: str) -> None:
     optimizer = torch.optim.Adam([raw], lr=0.05)
     for _ in range(800):
         optimizer.zero_grad()
-        output.loss(output.constrain(raw).expand(len(target), -1), target).mean().backward()
+        output.loss(output.constrain(raw).expand(len(target), -1), target).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert float(output.point(output.constrain(raw).detach())) == pytest.approx(4.0, abs=0.05)
     quantiles = output.quantiles(output.constrain(raw).detach(), LEVELS)

@@ -40,7 +40,7 @@ def test_every_setting_learns_from_every_weight(output: str, decoder: str, chann
     x[1, :, 2] = float("nan")
     parameters = network(x, calendar=torch.randn(5, 27, 2))
     assert parameters.shape == (5, 7, 3, network.output.parameters)
-    network.output.loss(parameters, torch.randn(5, 7, 3)).mean().backward()
+    network.output.loss(parameters, torch.randn(5, 7, 3)).mean().backward()  # type: ignore[no-untyped-call]
     for name, weight in network.named_parameters():
         assert weight.grad is not None, name
         assert bool(torch.isfinite(weight.grad).all()), name
