@@ -178,6 +178,7 @@ class Anomaly(Recipe[AnomalyConfig]):
         self.book = Book()
         self.labelled: dict[str, LabelledFile] = {}
         self.columns: tuple[str, ...] = ()
+        self.header: tuple[str, ...] = ()
         self.scalings: dict[str, Scaling] = {}
 
     # Data ------------------------------------------------------------------------------------------------------------
@@ -221,7 +222,8 @@ class Anomaly(Recipe[AnomalyConfig]):
         for example in train:
             start, stop = rows_of(example)
             values[example["series"]] = self.book.series[example["series"]].values[start:stop]
-        self.columns = next(iter(self.book.series.values())).columns
+        first = next(iter(self.book.series.values()))
+        self.columns, self.header = first.columns, first.header
         everything = np.concatenate(list(values.values()))
         self.scalings = {name: Scaling.of(rows) for name, rows in values.items()}
         self.scalings[POOLED] = Scaling.of(everything)
@@ -232,12 +234,12 @@ class Anomaly(Recipe[AnomalyConfig]):
     def save_frontend(self, folder: Path) -> None:
         """Write the columns, and their means and spreads."""
         scalings = {name: [one.mean.tolist(), one.scale.tolist()] for name, one in self.scalings.items()}
-        write_json(folder / "series.json", {"columns": self.columns, "mean_and_scale": scalings})
+        write_json(folder / "series.json", {"columns": self.columns, "header": self.header, "mean_and_scale": scalings})
 
     def load_frontend(self, folder: Path) -> None:
         """Read what `save_frontend` wrote."""
         stored = read_json(folder / "series.json")
-        self.columns = tuple(stored["columns"])
+        self.columns, self.header = tuple(stored["columns"]), tuple(stored["header"])
         self.scalings = {
             name: Scaling(*(np.array(numbers, dtype=np.float64) for numbers in one))
             for name, one in stored["mean_and_scale"].items()
@@ -483,7 +485,9 @@ class Anomaly(Recipe[AnomalyConfig]):
             RowScorer(self.config.score, calibration),
             calibration.threshold,
         )
-        reader = StreamReader(time=self.config.data.time, target=self.columns, separator=self.config.data.separator)
+        reader = StreamReader(
+            time=self.config.data.time, target=self.columns, separator=self.config.data.separator, header=self.header
+        )
         problems: list[DataError] = []
         for text, fields in row_answers(reader.rows(file, problems.append), watcher, self.columns):
             yield from _told(problems)
