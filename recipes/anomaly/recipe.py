@@ -27,6 +27,7 @@ from seqkit.data.series import Series, StreamReader
 from seqkit.data.series_config import SeriesData
 from seqkit.data.splits import Split
 from seqkit.errors import DataError, InputError, nearest
+from seqkit.frontends.calendar_features import CalendarName, calendar_features
 from seqkit.frontends.series_rows import RowReader
 from seqkit.frontends.series_scaling import Scaling, constant_columns
 from seqkit.heads import nab
@@ -109,6 +110,8 @@ class AnomalyConfig(RecipeConfig):
     """Rows of a training window; and what an autoencoder reads to judge a row."""
     stride: int | None = Field(default=None, ge=1)
     """Rows from one training window to the next; null for half a window."""
+    calendar: tuple[CalendarName, ...] = ()
+    """What the network reads of the time of each row, and does not judge, e.g. [hour, weekday]."""
     model: AnomalyModelConfig = AnomalyModelConfig()
     """The network."""
     score: ScoreConfig = ScoreConfig()
@@ -256,18 +259,28 @@ class Anomaly(Recipe[AnomalyConfig]):
         start, stop = rows_of(example)
         series = self.book.series[name]
         known = self._known(None, [name, _with_folder(series)])
-        return {**self._part(name, series.values[:stop], known), "start": start}
+        return {**self._part(name, series, stop, known), "start": start}
 
-    def _part(self, name: str, values: np.ndarray, known: str) -> Item:
-        """Rows (T, D) as the network reads them, judged as the series `known`."""
+    def _part(self, name: str, series: Series, stop: int, known: str) -> Item:
+        """The first rows of a series, up to `stop`, as the network reads them, judged as the series `known`."""
+        values = series.values[:stop]
         return {
             "name": name,
             "known": known,
-            "rows": self._reader(known).whole(values),
+            "rows": np.concatenate([self._reader(known).whole(values), self._times(series)[: len(values)]], axis=1),
             "real": ~np.isnan(values),
             "labels": self.book.labels.get(name),
             "start": 0,
         }
+
+    def _times(self, series: Series) -> np.ndarray:
+        """(T, C) what is read of the times. Raises InputError where there are none."""
+        if self.config.calendar and series.times is None:
+            raise InputError(
+                f"{series.place}: no times, and calendar reads them.", hint="Name their column: data.time."
+            )
+        times = np.zeros(len(series.values), "datetime64[ns]") if series.times is None else series.times
+        return calendar_features(times, self.config.calendar)
 
     def _reader(self, known: str) -> RowReader:
         own = self.scalings[known if self.config.scale == "series" else POOLED]
@@ -330,7 +343,8 @@ class Anomaly(Recipe[AnomalyConfig]):
     def _built(self) -> Detector:
         config = self.config.model
         count = len(self.columns)
-        lstm = StackedLSTM(count * (2 if self.config.data.missing == "mask" else 1), **config.lstm.model_dump())
+        read = count * (2 if self.config.data.missing == "mask" else 1) + 2 * len(self.config.calendar)
+        lstm = StackedLSTM(read, **config.lstm.model_dump())
         if config.kind == "forecaster":
             return StepForecaster(count, lstm, change=config.expect == "change", dropout=config.dropout)
         decoder = StackedLSTM(config.code_size, **config.lstm.model_dump())
@@ -453,7 +467,7 @@ class Anomaly(Recipe[AnomalyConfig]):
         for series in found:
             known = self._known(options.series, [series.name, _with_folder(series)])
             self._network(known)
-            parts.append(self._part(series.name, series.values, known) | {"series": series})
+            parts.append(self._part(series.name, series, len(series.values), known) | {"series": series})
         return {"parts": parts, "rows": np.concatenate([part["rows"] for part in parts])}
 
     def _known(self, asked: str | None, names: Sequence[str]) -> str:
@@ -484,6 +498,7 @@ class Anomaly(Recipe[AnomalyConfig]):
             self._reader(known),
             RowScorer(self.config.score, calibration),
             calibration.threshold,
+            self.config.calendar,
         )
         reader = StreamReader(
             time=self.config.data.time, target=self.columns, separator=self.config.data.separator, header=self.header

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import numpy as np
 
-CALENDAR = ("minute", "hour", "weekday", "day", "month")
+CalendarName = Literal["minute", "hour", "weekday", "day", "month"]
+CALENDAR: tuple[CalendarName, ...] = get_args(CalendarName)
 """The features, from the finest."""
 _SPANS = {"minute": 60, "hour": 24, "weekday": 7, "day": 31, "month": 12}
 
@@ -23,7 +26,7 @@ def varying(times: np.ndarray) -> tuple[str, ...]:
 
 
 def _values(times: np.ndarray, name: str) -> np.ndarray:
-    """One feature of each time as a whole number from 0."""
+    """One feature of each time from 0; minutes and hours with their fractions."""
     days = times.astype("datetime64[D]")
     if name == "weekday":
         return np.asarray((days.astype(np.int64) + 3) % 7)  # 1970-01-01 was a Thursday
@@ -32,5 +35,5 @@ def _values(times: np.ndarray, name: str) -> np.ndarray:
         return np.asarray(months.astype(np.int64) % 12)
     if name == "day":
         return np.asarray((days - months.astype("datetime64[D]")).astype(np.int64))
-    seconds = (times.astype("datetime64[s]") - days.astype("datetime64[s]")).astype(np.int64)
-    return np.asarray(seconds // 3600 if name == "hour" else seconds // 60 % 60)
+    seconds = (times.astype("datetime64[s]") - days.astype("datetime64[s]")).astype(np.float64)
+    return np.asarray(seconds / 3600.0 if name == "hour" else seconds / 60.0 % 60.0)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from seqkit.data.series import Series
+from seqkit.frontends.calendar_features import calendar_features
 from seqkit.frontends.series_rows import RowReader
 from seqkit.heads.anomaly_scores import RowScorer, Scored, spells
 from seqkit.heads.detector import Detector
@@ -115,18 +116,28 @@ class RowWatcher:
         reader: makes a row into what they read.
         scorer: makes errors into scores.
         threshold: the score above which a row is flagged.
+        calendar: what is read of the time of a row.
     """
 
-    def __init__(self, networks: Sequence[Detector], reader: RowReader, scorer: RowScorer, threshold: float) -> None:
+    def __init__(
+        self,
+        networks: Sequence[Detector],
+        reader: RowReader,
+        scorer: RowScorer,
+        threshold: float,
+        calendar: tuple[str, ...] = (),
+    ) -> None:
         self._streams = [network.stream() for network in networks]
         self._device = next(networks[0].parameters()).device
         self._columns = networks[0].columns
-        self._reader, self._scorer, self._threshold = reader, scorer, threshold
+        self._reader, self._scorer, self._threshold, self._calendar = reader, scorer, threshold, calendar
 
-    def step(self, row: np.ndarray) -> tuple[float, bool, int]:
+    def step(self, row: np.ndarray, time: np.datetime64 | None) -> tuple[float, bool, int]:
         """Score, flag and most deviating column of the next row (D,), NaN where a value is missing; NaN, False and -1
         while there are too few rows before it."""
-        read = torch.from_numpy(self._reader.step(row)).to(self._device)
+        times = np.array([time or 0], "datetime64[ns]")
+        seen = np.concatenate([self._reader.step(row), calendar_features(times, self._calendar)[0]])
+        read = torch.from_numpy(seen).to(self._device)
         found = [stream.step(read) for stream in self._streams]
         errors = np.full(self._columns, np.nan)
         known = [one.cpu().numpy() for one in found if one is not None]
@@ -144,7 +155,7 @@ def row_answers(
     header stands before the first line."""
     header = ",".join(HEADER) + "\n"
     for number, (_, time, values) in enumerate(rows, 1):
-        score, flag, column = watcher.step(values)
+        score, flag, column = watcher.step(values, time)
         shown = str(number) if time is None else shown_time(str(np.datetime_as_string(time)))
         cells = _cells(shown, score, flag, column, columns)
         fields = {

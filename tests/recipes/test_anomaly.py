@@ -107,7 +107,7 @@ def _decoded(decoder: Decoder, path: Path, **options: Any) -> Answer:
         ("model.expect=change",),
         ("model.kind=autoencoder", "window=8", "stride=2"),
         ("scale=series", "model.separate=true", "score.units=values"),
-        ("score.method=tail", "score.warm_up=20", "score.false_alarms=1e-4"),
+        ("score.method=tail", "score.warm_up=20", "score.false_alarms=1e-4", "calendar=minute,hour"),
         ("score.method=rare", "score.warm_up=20", "data.missing=mask"),
     ],
 )
@@ -195,6 +195,20 @@ def test_a_file_is_answered_row_by_row(run: Path, one_file: Path) -> None:
     assert flags[BROKEN].mean() > 0.5
     assert flags[:400].mean() < 0.1
     assert lines[1 + 425][3] == "heat"
+
+
+def test_the_time_of_a_row_is_read_in_a_stream_too(one_file: Path, tmp_path: Path) -> None:
+    settings = ("data.time=when", "calendar=minute", "training.epochs=1")
+    decoder = load_run(_train(tmp_path / "run", f"data.path={one_file}", *settings))
+    whole = _lines(_decoded(decoder, one_file))
+    rows, _ = _followed(decoder, one_file.read_bytes())
+    scores = [[float(row[1] or "nan") for row in found[1:]] for found in (rows, whole)]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-3)
+    recipe = configure("anomaly", [f"data.path={one_file}", "data.target=speed", "calendar=hour"])[2]
+    parts = recipe.load_data()
+    recipe.fit(parts["train"])
+    with pytest.raises(InputError, match="no times, and calendar reads them"):
+        recipe.items(parts["train"])
 
 
 def _followed(decoder: Decoder, content: bytes, **options: Any) -> tuple[list[list[str]], list[str]]:
