@@ -26,10 +26,9 @@ from seqkit.data.normal_rows import Book, NormalRows, SeriesFiles, make_parts, p
 from seqkit.data.series import Series, StreamReader
 from seqkit.data.series_config import SeriesData
 from seqkit.data.splits import Split
-from seqkit.errors import DataError, InputError, nearest
-from seqkit.frontends.calendar_features import CalendarName, calendar_features
-from seqkit.frontends.series_rows import RowReader
-from seqkit.frontends.series_scaling import Scaling, constant_columns
+from seqkit.errors import DataError, InputError
+from seqkit.frontends.anomaly_rows import POOLED, RowFrontend
+from seqkit.frontends.calendar_features import CalendarName
 from seqkit.heads import nab
 from seqkit.heads.anomaly_answers import (
     Judged,
@@ -50,10 +49,7 @@ from seqkit.lstm import StackedLSTM
 from seqkit.recipe import Answer, DecodeConfig, Loss, Outcome, Recipe, RecipeConfig
 from seqkit.sequences import Sequences
 from seqkit.settings import LSTMConfig, TrainingConfig
-from seqkit.storage import read_json, write_json
 
-POOLED = ""
-"""The name under which stands what was fitted to all series together, for series that training did not see."""
 SHOWN = 12
 """Series of a part that pictures are made of."""
 
@@ -180,9 +176,9 @@ class Anomaly(Recipe[AnomalyConfig]):
         super().__init__(config)
         self.book = Book()
         self.labelled: dict[str, LabelledFile] = {}
-        self.columns: tuple[str, ...] = ()
-        self.header: tuple[str, ...] = ()
-        self.scalings: dict[str, Scaling] = {}
+        self.frontend = RowFrontend(
+            each=config.scale == "series", mask=config.data.missing == "mask", calendar=config.calendar
+        )
 
     # Data ------------------------------------------------------------------------------------------------------------
 
@@ -209,7 +205,7 @@ class Anomaly(Recipe[AnomalyConfig]):
 
     def load_file(self, path: Path) -> Split:
         """All rows of a file, to be judged."""
-        names = self.book.add(self._files(self.columns).read(path), self.config.data.label)
+        names = self.book.add(self._files(self.frontend.columns).read(path), self.config.data.label)
         rows = [self.book.example(name, 0, len(self.book.series[name].values)) for name in names]
         return part_of(rows, str(path))
 
@@ -226,39 +222,24 @@ class Anomaly(Recipe[AnomalyConfig]):
             start, stop = rows_of(example)
             values[example["series"]] = self.book.series[example["series"]].values[start:stop]
         first = next(iter(self.book.series.values()))
-        self.columns, self.header = first.columns, first.header
-        everything = np.concatenate(list(values.values()))
-        self.scalings = {name: Scaling.of(rows) for name, rows in values.items()}
-        self.scalings[POOLED] = Scaling.of(everything)
-        constant = constant_columns(everything, self.columns)
+        constant = self.frontend.fit(values, first.columns, first.header)
         if constant:
             warn(f"columns that never change in the training rows: {', '.join(constant)}.", stacklevel=2)
 
     def save_frontend(self, folder: Path) -> None:
-        """Write the columns, and their means and spreads."""
-        scalings = {name: [one.mean.tolist(), one.scale.tolist()] for name, one in self.scalings.items()}
-        write_json(folder / "series.json", {"columns": self.columns, "header": self.header, "mean_and_scale": scalings})
+        """Write what `fit` found."""
+        self.frontend.save(folder)
 
     def load_frontend(self, folder: Path) -> None:
         """Read what `save_frontend` wrote."""
-        stored = read_json(folder / "series.json")
-        self.columns, self.header = tuple(stored["columns"]), tuple(stored["header"])
-        self.scalings = {
-            name: Scaling(*(np.array(numbers, dtype=np.float64) for numbers in one))
-            for name, one in stored["mean_and_scale"].items()
-        }
-
-    @property
-    def names(self) -> list[str]:
-        """The series that training saw."""
-        return [name for name in self.scalings if name != POOLED]
+        self.frontend.load(folder)
 
     def prepare(self, example: Mapping[str, Any]) -> Item:
         """A part of a series: all rows up to its last one, of which those from its first one on are judged."""
         name = example["series"]
         start, stop = rows_of(example)
         series = self.book.series[name]
-        known = self._known(None, [name, _with_folder(series)])
+        known = self.frontend.known(None, [name, _with_folder(series)])
         return {**self._part(name, series, stop, known), "start": start}
 
     def _part(self, name: str, series: Series, stop: int, known: str) -> Item:
@@ -267,24 +248,11 @@ class Anomaly(Recipe[AnomalyConfig]):
         return {
             "name": name,
             "known": known,
-            "rows": np.concatenate([self._reader(known).whole(values), self._times(series)[: len(values)]], axis=1),
+            "rows": self.frontend.rows(series, stop, known),
             "real": ~np.isnan(values),
             "labels": self.book.labels.get(name),
             "start": 0,
         }
-
-    def _times(self, series: Series) -> np.ndarray:
-        """(T, C) what is read of the times. Raises InputError where there are none."""
-        if self.config.calendar and series.times is None:
-            raise InputError(
-                f"{series.place}: no times, and calendar reads them.", hint="Name their column: data.time."
-            )
-        times = np.zeros(len(series.values), "datetime64[ns]") if series.times is None else series.times
-        return calendar_features(times, self.config.calendar)
-
-    def _reader(self, known: str) -> RowReader:
-        own = self.scalings[known if self.config.scale == "series" else POOLED]
-        return RowReader(own, mask=self.config.data.missing == "mask")
 
     def epoch_items(self, items: Items, epoch: int) -> Items:
         """Windows of the normal rows, cut at other places in each epoch."""
@@ -327,10 +295,8 @@ class Anomaly(Recipe[AnomalyConfig]):
         series = torch.tensor([self._network(item["item"]["known"]) for item in items])
         real = None
         if any(item["real"] is not None for item in items):
-            masks = [
-                np.ones((len(item["window"]), len(self.columns)), bool) if item["real"] is None else item["real"]
-                for item in items
-            ]
+            all_real = np.ones((self.config.window, len(self.frontend.columns)), bool)
+            masks = [all_real if item["real"] is None else item["real"] for item in items]
             real = Sequences.from_list([torch.from_numpy(mask) for mask in masks]).data
         return Windows(rows, series, real)
 
@@ -338,13 +304,12 @@ class Anomaly(Recipe[AnomalyConfig]):
 
     def build_model(self) -> Detectors:
         """The untrained network; or one for each training series."""
-        return Detectors([self._built() for _ in (self.names if self.config.model.separate else [POOLED])])
+        return Detectors([self._built() for _ in (self.frontend.names if self.config.model.separate else [POOLED])])
 
     def _built(self) -> Detector:
         config = self.config.model
-        count = len(self.columns)
-        read = count * (2 if self.config.data.missing == "mask" else 1) + 2 * len(self.config.calendar)
-        lstm = StackedLSTM(read, **config.lstm.model_dump())
+        count = len(self.frontend.columns)
+        lstm = StackedLSTM(self.frontend.width, **config.lstm.model_dump())
         if config.kind == "forecaster":
             return StepForecaster(count, lstm, change=config.expect == "change", dropout=config.dropout)
         decoder = StackedLSTM(config.code_size, **config.lstm.model_dump())
@@ -354,12 +319,12 @@ class Anomaly(Recipe[AnomalyConfig]):
         """The number of a series' network. Raises InputError where it has none."""
         if not self.config.model.separate:
             return 0
-        if known not in self.names:
+        if known not in self.frontend.names:
             raise InputError(
                 "each training series has a network of its own (model.separate), and this is none of them.",
-                hint=f"Name the one to judge it by: --series {self.names[0]}.",
+                hint=f"Name the one to judge it by: --series {self.frontend.names[0]}.",
             )
-        return self.names.index(known)
+        return self.frontend.names.index(known)
 
     def loss(self, model: nn.Module, batch: Windows, carry: Mapping[str, Tensor] | None = None) -> Loss:
         """Squared errors of scaled values, over values."""
@@ -391,12 +356,12 @@ class Anomaly(Recipe[AnomalyConfig]):
 
     def _values(self, item: Item) -> np.ndarray:
         """Scaled values (T, D), NaN where one is missing."""
-        return np.where(item["real"], item["rows"][:, : len(self.columns)], np.nan)
+        return np.where(item["real"], item["rows"][:, : len(self.frontend.columns)], np.nan)
 
     def _calibration(self, known: str) -> Calibration:
         """What was fitted after training; before, errors as they are, and no flag."""
         if not self.calibration:
-            ones = np.ones(len(self.columns))
+            ones = np.ones(len(self.frontend.columns))
             return Calibration(ones, ones, np.inf)
         return Calibration.from_json(self.calibration[known if self.config.scale == "series" else POOLED])
 
@@ -414,7 +379,7 @@ class Anomaly(Recipe[AnomalyConfig]):
             errors = [(item, self._errors([model.eval()], item, device)) for item in parts]
         groups = {POOLED: errors}
         if self.config.scale == "series":
-            groups |= {name: [one for one in errors if one[0]["known"] == name] for name in self.names}
+            groups |= {name: [one for one in errors if one[0]["known"] == name] for name in self.frontend.names}
         for name, own in groups.items():
             judged = [Normal(found, self._values(item), item["start"]) for item, found in (own or errors)]
             what = name or "the training series"
@@ -460,23 +425,15 @@ class Anomaly(Recipe[AnomalyConfig]):
         """All series of a file, each judged as the training series that it is."""
         assert isinstance(options, AnomalyDecode)
         try:
-            found = self._files(self.columns).read(Path(source), labelled=False)
+            found = self._files(self.frontend.columns).read(Path(source), labelled=False)
         except DataError as error:
             raise InputError(error.message, hint=error.hint) from error
         parts = []
         for series in found:
-            known = self._known(options.series, [series.name, _with_folder(series)])
+            known = self.frontend.known(options.series, [series.name, _with_folder(series)])
             self._network(known)
             parts.append(self._part(series.name, series, len(series.values), known) | {"series": series})
         return {"parts": parts, "rows": np.concatenate([part["rows"] for part in parts])}
-
-    def _known(self, asked: str | None, names: Sequence[str]) -> str:
-        """The training series to judge by. Raises InputError for one that is asked for and is none."""
-        if asked is not None:
-            if asked not in self.names:
-                raise InputError(f"--series {asked}: training saw no such series.", hint=nearest(asked, self.names))
-            return asked
-        return next((name for name in names if name in self.names), self.names[0] if len(self.names) == 1 else POOLED)
 
     def answer(self, prediction: list[Judged], options: DecodeConfig) -> Answer:
         """A CSV with time, score, flag and the column that deviates most, of each row."""
@@ -491,20 +448,25 @@ class Anomaly(Recipe[AnomalyConfig]):
     ) -> Iterator[Answer]:
         """The same row by row: each is answered before the next one comes."""
         assert isinstance(options, AnomalyDecode)
-        known = self._known(options.series, [])
+        if options.pictures is not None:
+            raise InputError("--pictures draws whole files, and a stream has no end.", hint="Name a file.")
+        known = self.frontend.known(options.series, [])
         network, calibration = self._network(known), self._calibration(known)
         watcher = RowWatcher(
             [cast(Detectors, model).of(network) for model in models],
-            self._reader(known),
+            self.frontend.reader(known),
             RowScorer(self.config.score, calibration),
             calibration.threshold,
             self.config.calendar,
         )
         reader = StreamReader(
-            time=self.config.data.time, target=self.columns, separator=self.config.data.separator, header=self.header
+            time=self.config.data.time,
+            target=self.frontend.columns,
+            separator=self.config.data.separator,
+            header=self.frontend.header,
         )
         problems: list[DataError] = []
-        for text, fields in row_answers(reader.rows(file, problems.append), watcher, self.columns):
+        for text, fields in row_answers(reader.rows(file, problems.append), watcher, self.frontend.columns):
             yield from _told(problems)
             yield Answer(text, fields, suffix=".csv")
         yield from _told(problems)

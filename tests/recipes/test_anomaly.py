@@ -163,8 +163,8 @@ def test_what_trains_holds_nothing_of_what_is_judged(one_file: Path, tmp_path: P
     ]
     changed.write_text("\n".join(far) + "\n", encoding="utf-8")
     (one, its), (other, theirs) = fitted(one_file), fitted(changed)
-    np.testing.assert_array_equal(one.scalings[""].mean, other.scalings[""].mean)
-    np.testing.assert_array_equal(one.scalings[""].scale, other.scalings[""].scale)
+    np.testing.assert_array_equal(one.frontend.scalings[""].mean, other.frontend.scalings[""].mean)
+    np.testing.assert_array_equal(one.frontend.scalings[""].scale, other.frontend.scalings[""].scale)
     assert len(its) == len(theirs) > 0
     for mine, others in zip(its.values, theirs.values, strict=True):
         np.testing.assert_array_equal(mine["window"], others["window"])
