@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seqkit.reporting.figures import BLUE, GREY, ORANGE, new_figure, save_figure
+from seqkit.reporting.figures import BLUE, GREY, ORANGE, save_figure
+from seqkit.reporting.panels import draw_spans, draw_values, new_panels, runs, short_name, write_names
 
 PANELS = 6
 """Columns that a picture shows, those that are blamed first; further ones are only counted."""
@@ -48,29 +49,25 @@ def save_anomalies(
     """
     blamed = np.bincount([span.column for span in spans], minlength=len(columns))
     shown = np.sort(np.argsort(-blamed, kind="stable")[:PANELS]).tolist()
-    figure, axes = new_figure(9.0, 1.4 + 1.3 * (len(shown) + 1), rows=len(shown) + 1)
-    for axis, column in zip(axes[:, 0], shown, strict=False):
-        axis.plot(*thinned(times, values[:, column]), color=GREY, linewidth=0.9)
-        for span in spans:
-            own = span.column == column
-            axis.axvspan(
-                times[span.start], times[span.stop - 1], color=ORANGE, alpha=0.45 if own else 0.12, linewidth=0.8
-            )
-        axis.set_title(columns[column], fontsize=9, loc="left", color=ORANGE if blamed[column] else "black")
-    below = axes[-1, 0]
-    below.plot(*thinned(times, scores), color=BLUE, linewidth=0.9)
+    figure, panels = new_panels(1.4 + 1.2 * (len(shown) + 1), len(shown) + 1)
+    for axis, column in zip(panels, shown, strict=False):
+        draw_values(axis, *thinned(times, values[:, column]), color=GREY, linewidth=0.9)
+        for own, alpha in ((False, 0.12), (True, 0.45)):
+            marked = [(span.start, span.stop) for span in spans if (span.column == column) == own]
+            draw_spans(axis, times, marked, color=ORANGE, alpha=alpha, linewidth=0.8)
+        name = short_name(columns[column])
+        colour = ORANGE if blamed[column] else "black"
+        axis.set_title(name, fontsize=9, loc="left", color=colour, parse_math=False)
+    below = panels[-1]
+    draw_values(below, *thinned(times, scores), color=BLUE, linewidth=0.9)
     if threshold is not None and np.isfinite(threshold):
         below.axhline(threshold, color=ORANGE, linewidth=0.9, linestyle="--")
-    if labels is not None and (labels > 0).any():
-        marked = np.where(labels > 0, 0.0, np.nan)
-        below.plot(times, marked, color="black", linewidth=3.0, solid_capstyle="butt")
+    if labels is not None:
+        draw_spans(below, times, runs(labels > 0), low=0.0, high=0.04, color="black", linewidth=0.8)
     below.set_title("score, threshold" + (", labels (black)" if labels is not None else ""), fontsize=9, loc="left")
-    for axis in axes[:, 0]:
-        axis.tick_params(labelsize=8)
-        axis.margins(x=0.01)
-        axis.set_xlim(times[0], times[-1] if len(times) > 1 else None)
-    left_out = len(columns) - len(shown)
-    figure.suptitle(title + (f" (and {left_out} more columns)" if left_out else ""), fontsize=11)
+    if len(times) > 1:
+        below.set_xlim(times[0], times[-1])
+    write_names(figure, panels, times, title, len(columns) - len(shown))
     return save_figure(figure, path)
 
 

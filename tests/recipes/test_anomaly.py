@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from seqkit.decoding import Decoder, load_run
 from seqkit.errors import ConfigError, DataError, InputError
 from seqkit.recipe import Answer
 from seqkit.storage import read_json
+from seqkit.training.dry_run import dry_run
 from seqkit.training.session import train
 
 QUIET = Console(quiet=True)
@@ -295,3 +297,12 @@ def test_a_constant_column_is_named(tmp_path: Path) -> None:
     recipe = configure("anomaly", [f"data.path={path}", "window=20"])[2]
     with pytest.warns(UserWarning, match="never change in the training rows: b"):
         recipe.fit(recipe.load_data()["train"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["skab", "nab"])
+@pytest.mark.skipif("SEQKIT_DATA" not in os.environ, reason="SEQKIT_DATA does not name a folder with the data")
+def test_presets_on_real_data(preset: str) -> None:
+    """One batch through everything."""
+    recipe = configure(f"anomaly/{preset}", [])[2]
+    assert dry_run(recipe, QUIET).startswith("dry run: one step")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from seqkit.cli.train import configure
 from seqkit.decoding import Decoder, load_run
 from seqkit.errors import ConfigError, DataError, InputError
 from seqkit.evaluation import Evaluation, evaluate
+from seqkit.training.dry_run import dry_run
 from seqkit.training.session import train
 
 QUIET = Console(quiet=True)
@@ -210,3 +212,12 @@ def test_demo_data() -> None:
     assert {name: len(split) for name, split in splits.items()} == {"train": 8, "validation": 8, "test": 8}
     again = configure("forecasting", [])[2].load_data()
     assert again["test"].column("digest") == splits["test"].column("digest")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["etth1", "m4-hourly"])
+@pytest.mark.skipif("SEQKIT_DATA" not in os.environ, reason="SEQKIT_DATA does not name a folder with the data")
+def test_presets_on_real_data(preset: str) -> None:
+    """One batch through everything."""
+    recipe = configure(f"forecasting/{preset}", [])[2]
+    assert dry_run(recipe, QUIET).startswith("dry run: one step")
