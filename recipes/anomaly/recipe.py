@@ -245,8 +245,10 @@ class Anomaly(Recipe[AnomalyConfig]):
     def _part(self, name: str, series: Series, stop: int, known: str) -> Item:
         """The first rows of a series, up to `stop`, as the network reads them, judged as the series `known`."""
         values = series.values[:stop]
+        times = None if series.times is None else series.times[:stop]
         return {
             "name": name,
+            "series": replace(series, values=values, times=times),
             "known": known,
             "rows": self.frontend.rows(series, stop, known),
             "real": ~np.isnan(values),
@@ -432,7 +434,7 @@ class Anomaly(Recipe[AnomalyConfig]):
         for series in found:
             known = self.frontend.known(options.series, [series.name, _with_folder(series)])
             self._network(known)
-            parts.append(self._part(series.name, series, len(series.values), known) | {"series": series})
+            parts.append(self._part(series.name, series, len(series.values), known))
         return {"parts": parts, "rows": np.concatenate([part["rows"] for part in parts])}
 
     def answer(self, prediction: list[Judged], options: DecodeConfig) -> Answer:
@@ -474,22 +476,14 @@ class Anomaly(Recipe[AnomalyConfig]):
     def report(self, outcomes: Sequence[Outcome], folder: Path, split: str) -> list[Path]:
         """The anomalies of each series as a table, and pictures of the first series."""
         judged = [
-            (
-                outcome.item["name"],
-                self.book.series[outcome.item["name"]],
-                outcome.prediction[0].scored,
-                outcome.item["start"],
-            )
-            for outcome in outcomes
+            (one.item["name"], one.item["series"], one.prediction[0].scored, one.item["start"]) for one in outcomes
         ]
         files = [save_spells(judged, folder / f"anomalies-{split}.tsv")]
         for name, series, scored, _ in judged[:SHOWN]:
-            seen = replace(series, values=series.values[: len(scored.scores)])
-            seen = seen if series.times is None else replace(seen, times=series.times[: len(scored.scores)])
             labels = self.book.labels.get(name)
             labels = None if labels is None else labels[: len(scored.scores)]
             safe = name.replace("/", "-")
-            files.append(save_judged(seen, scored, folder / f"anomalies-{split}-{safe}.png", labels))
+            files.append(save_judged(series, scored, folder / f"anomalies-{split}-{safe}.png", labels))
         return files
 
 

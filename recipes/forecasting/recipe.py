@@ -286,17 +286,18 @@ class Forecasting(Recipe[ForecastingConfig]):
     def predict(
         self, models: Sequence[nn.Module], batch: Batch, options: DecodeConfig | None = None
     ) -> list[Forecast] | list[FileForecast]:
-        """A forecast for each window, or for each file those of its series; of several models quantile by quantile."""
+        """A forecast for each window; where options say that it is to be an answer, for each file those of its series.
+        Several models are averaged quantile by quantile."""
         parameters = torch.stack([self._forecast(model, batch) for model in models]).mean(0).float().cpu().numpy()
         windows = [one for item in batch.items for one in item.get("windows", [item])]
         forecasts = [
             Forecast(self.output, own, one["scaling"].mean, one["scaling"].scale)
             for own, one in zip(parameters, windows, strict=True)
         ]
-        if not batch.items or "windows" not in batch.items[0]:
+        if options is None:
             return forecasts
         rest = iter(forecasts)
-        return [FileForecast(item, [next(rest) for _ in item["windows"]]) for item in batch.items]
+        return [FileForecast(item, [next(rest) for _ in item.get("windows", [item])]) for item in batch.items]
 
     def statistics(self, item: Item, prediction: Forecast) -> np.ndarray:
         """Errors of the forecast, of naive and of seasonal-naive, over the values that are there."""
@@ -321,7 +322,7 @@ class Forecasting(Recipe[ForecastingConfig]):
             raise InputError(error.message, hint=error.hint) from error
         for series in found:
             try:
-                windows.append({**self.frontend.newest(series), "whole": series})
+                windows.append(self.frontend.newest(series))
             except InputError as problem:
                 problems.append(problem)
         if not windows:

@@ -131,8 +131,7 @@ def window(encoded: Encoded, begin: int, input_length: int, horizon: int) -> Ite
         "actual": encoded.series.values[begin:stop],
         "scaling": encoded.scaling,
         "mase": encoded.mase,
-        "series": encoded.series.name,
-        "columns": encoded.series.columns,
+        "series": encoded.series,
     }
 
 

@@ -32,14 +32,14 @@ flagged; and the column that deviates most there."""
 
 @dataclass(frozen=True)
 class Judged:
-    """What is said of a part: `item` as the recipe made it, with the `series` where it is decoded."""
+    """What is said of a part: `item` as the recipe made it, with its rows as "series"."""
 
     item: Mapping[str, Any]
     scored: Scored
 
     @property
     def series(self) -> Series:
-        """The series that was decoded."""
+        """The rows that were judged, and those before them."""
         found: Series = self.item["series"]
         return found
 

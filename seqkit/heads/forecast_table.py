@@ -6,7 +6,7 @@ Shapes: H steps ahead, D columns, Q levels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ PAST = 4
 
 @dataclass(frozen=True)
 class FileForecast:
-    """The forecasts of a file's series; `item` is what `decoded_item` made of the file."""
+    """The forecasts of a file's series; `item` is what `decoded_item` made of the file, or a single window."""
 
     item: Item
     forecasts: Sequence[Forecast]
@@ -33,13 +33,22 @@ class FileForecast:
     @property
     def problem(self) -> str | None:
         """Why some of its series could not be forecast."""
-        return " ".join(self.item["problems"]) or None
+        return " ".join(self.item.get("problems", [])) or None
+
+    @property
+    def _windows(self) -> list[tuple[Series, Forecast]]:
+        """Each series as it is known, up to where it is forecast from, and what is forecast."""
+        found = []
+        for window, forecast in zip(self.item.get("windows", [self.item]), self.forecasts, strict=True):
+            series, known = window["series"], len(window["history"])
+            times = None if series.times is None else series.times[:known]
+            found.append((replace(series, values=window["history"], times=times), forecast))
+        return found
 
     def table(self, levels: Sequence[float]) -> tuple[str, dict[str, Any]]:
         """The CSV text, and the fields of the JSON object."""
         rows: list[ForecastRows] = []
-        for window, forecast in zip(self.item["windows"], self.forecasts, strict=True):
-            series: Series = window["whole"]
+        for series, forecast in self._windows:
             mean, bands = forecast.mean, forecast.quantiles(levels)
             times = _texts(series, len(mean))
             for index, column in enumerate(series.columns):
@@ -51,8 +60,7 @@ class FileForecast:
     def draw(self, folder: Path, levels: Sequence[float]) -> list[Path]:
         """A picture of each series, in new files of a folder."""
         files = []
-        for window, forecast in zip(self.item["windows"], self.forecasts, strict=True):
-            series: Series = window["whole"]
+        for series, forecast in self._windows:
             shown = series.values[-PAST * len(forecast.mean) :]
             picture = Pictured(
                 shown,

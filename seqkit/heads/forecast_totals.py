@@ -48,7 +48,7 @@ class ForecastTotals:
         """(S,) of a window."""
         actual = item["actual"]
         own = self._measured(item, forecast.scaled_mean, forecast.mean)
-        key = (item["series"], len(item["history"]))
+        key = (item["series"].name, len(item["history"]))
         if key not in self._baselines:  # they stay the same from epoch to epoch
             self._baselines[key] = self._baseline(item, season)
         quantiles = forecast.quantiles(LEVELS)
@@ -105,7 +105,7 @@ class ForecastTotals:
         past = item["history"][-PAST * horizon :]
         known = len(item["history"])
         axis = np.arange(known - len(past), known + horizon) + 1
-        columns = item["columns"]
+        columns = item["series"].columns
         picture = Pictured(
             past, forecast.mean, columns, axis, bands_of(forecast, (0.1, 0.25, 0.75, 0.9)), item["actual"]
         )
