@@ -50,8 +50,8 @@ def save_forecast(forecast: Pictured, path: Path, *, title: str) -> Path:
         past = {"color": GREY, "linewidth": 1.2, "label": "past"}
         draw_values(axis, forecast.times[:known], forecast.past[:, index], **past)
         for number, (name, low, high) in enumerate(forecast.bands):
-            ends = [np.concatenate([begin, band[:, index]]) for band in (low, high)]
-            axis.fill_between(ahead, *ends, color=BLUE, alpha=0.15 + 0.12 * number, linewidth=0, label=name)
+            lower, upper = (np.concatenate([begin, band[:, index]]) for band in (low, high))
+            axis.fill_between(ahead, lower, upper, color=BLUE, alpha=0.15 + 0.12 * number, linewidth=0, label=name)
         mean = np.concatenate([begin, forecast.mean[:, index]])
         draw_values(axis, ahead, mean, color=BLUE, linewidth=1.6, label="forecast")
         if forecast.truth is not None:

@@ -58,7 +58,8 @@ def draw_spans(
     """
     if not spans:
         return
-    place = np.asarray(axis.xaxis.convert_units(times), dtype=np.float64)
+    numbers = axis.xaxis.convert_units(times)  # type: ignore[no-untyped-call]
+    place = np.asarray(numbers, dtype=np.float64)
     bars = [(place[start], place[stop - 1] - place[start]) for start, stop in spans]
     # One collection: thousands of single patches take seconds.
     axis.broken_barh(bars, (low, high - low), transform=axis.get_xaxis_transform(), **style)

@@ -57,7 +57,7 @@ def _reference(network: Forecaster, x: np.ndarray, calendar: np.ndarray, horizon
 
     def read(values: Any, real: Any, times: np.ndarray) -> np.ndarray:
         features = np.concatenate([np.ravel(values), np.ravel(real), np.ravel(times)])
-        return np.maximum(weights["embed.weight"] @ features + weights["embed.bias"], 0.0)
+        return np.asarray(np.maximum(weights["embed.weight"] @ features + weights["embed.bias"], 0.0))
 
     for group in range(columns // width):
         own = range(group * width, (group + 1) * width)
@@ -81,9 +81,9 @@ def _reference(network: Forecaster, x: np.ndarray, calendar: np.ndarray, horizon
             if not network.direct:
                 asked = read(raw[..., 0], np.ones((size, width)), later[first : first + size])
                 hidden, cell = _cell(weights, asked, hidden, cell)
-    for d, (values, shift, scale) in enumerate(normed):
+    for d, (window, shift, scale) in enumerate(normed):
         if network.linear is not None:
-            answers[:, d, 0] += weights["linear.weight"] @ values[length % size :] + weights["linear.bias"]
+            answers[:, d, 0] += weights["linear.weight"] @ window[length % size :] + weights["linear.bias"]
         answers[:, d, 0] = answers[:, d, 0] * scale + shift
         answers[:, d, 1] = (np.log1p(np.exp(answers[:, d, 1])) + LEAST_SCALE) * scale
     return answers

@@ -31,7 +31,7 @@ def test_a_forecast_has_a_panel_for_each_column(tmp_path: Path, columns: int, ti
     alone = Pictured(past[:, :1], mean[:, :1], ["c0"], times)
     height = _size(save_forecast(forecast, tmp_path / "a.png", title="a"))[1]
     single = _size(save_forecast(alone, tmp_path / "b.png", title="b"))[1]
-    assert height - single == pytest.approx((min(columns, 6) - 1) * 1.9 * 130, abs=3)
+    assert height - single == pytest.approx((min(columns, 6) - 1) * 1.7 * 130, abs=3)
 
 
 def test_a_backtest(tmp_path: Path) -> None:
