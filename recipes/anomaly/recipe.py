@@ -29,6 +29,7 @@ from seqkit.data.splits import Split
 from seqkit.errors import DataError, InputError
 from seqkit.frontends.anomaly_rows import POOLED, RowFrontend
 from seqkit.frontends.calendar_features import CalendarName
+from seqkit.frontends.series_filling import missing
 from seqkit.heads import nab
 from seqkit.heads.anomaly_answers import (
     Judged,
@@ -240,7 +241,13 @@ class Anomaly(Recipe[AnomalyConfig]):
         start, stop = rows_of(example)
         series = self.book.series[name]
         known = self.frontend.known(None, [name, _with_folder(series)])
-        return {**self._part(name, series, stop, known), "start": start}
+        lacking = missing(series.values[start:stop])
+        odd = [*(series.notes if start == 0 else ()), *([f"{lacking:,} values are missing."] if lacking else [])]
+        return {
+            **self._part(name, series, stop, known),
+            "start": start,
+            **({"trouble": " ".join(odd)} if odd else {}),
+        }
 
     def _part(self, name: str, series: Series, stop: int, known: str) -> Item:
         """The first rows of a series, up to `stop`, as the network reads them, judged as the series `known`."""

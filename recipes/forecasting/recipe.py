@@ -20,11 +20,13 @@ from torch import Tensor, nn
 from seqkit.config import Config
 from seqkit.data.demo_series import demo_forecasting
 from seqkit.data.items import Item, Items
+from seqkit.data.series import Series
 from seqkit.data.series_config import ForecastData
 from seqkit.data.splits import Split
 from seqkit.errors import DataError, InputError, SeqkitError
 from seqkit.frontends.forecast_parts import SeriesParts, load_parts, read_file
 from seqkit.frontends.forecast_windows import ForecastFrontend, Places, WindowItems
+from seqkit.frontends.series_filling import missing
 from seqkit.heads.forecast import Forecast
 from seqkit.heads.forecast_outputs import Output, OutputName, PointLoss, build_output
 from seqkit.heads.forecast_table import FileForecast
@@ -214,7 +216,19 @@ class Forecasting(Recipe[ForecastingConfig]):
         short = sum(not len(begins) for begins in windows.begins)
         needed = self.frontend.input_length + self.frontend.horizon
         left_out = {f"series with no {needed} rows for a window": short} if short else {}
-        return Items(windows, lengths, Places(windows), left_out)
+        return Items(windows, lengths, Places(windows), left_out, damaged=self._odd(series, rows))
+
+    def _odd(self, series: Sequence[Series], rows: Sequence[range]) -> list[str]:
+        """What a user should know of the rows of a part: what their reading noted, and what is missing in them."""
+        noted = [note for one, part in zip(series, rows, strict=True) if part.start == 0 for note in one.notes]
+        counts = [missing(one.values[part.start : part.stop]) for one, part in zip(series, rows, strict=True)]
+        if not any(counts):
+            return noted
+        done = (
+            "shown to the network as missing" if self.config.data.missing == "mask" else "filled from their neighbours"
+        )
+        held = sum(count > 0 for count in counts)
+        return [*noted, f"{sum(counts):,} values are missing in {held} of {len(series)} series; they are {done}."]
 
     def epoch_items(self, items: Items, epoch: int) -> Items:
         """All windows; or as many as `data.epoch_windows`, drawn anew, where they are fewer each several times."""

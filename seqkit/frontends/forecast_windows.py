@@ -19,7 +19,7 @@ from seqkit.data.items import Item
 from seqkit.data.series import Series
 from seqkit.errors import InputError, RunError
 from seqkit.frontends.calendar_features import calendar_features, varying
-from seqkit.frontends.series_filling import interpolated_parts
+from seqkit.frontends.series_filling import interpolated
 from seqkit.frontends.series_scaling import Scaler, Scaling, mase_scale
 from seqkit.frontends.series_season import default_season
 from seqkit.frontends.series_windows import origins
@@ -34,10 +34,10 @@ class Encoded:
 
     series: Series
     scaling: Scaling
-    read: np.ndarray
-    """(T, D) float32, scaled; filled, or with NaN where the network is told what is missing."""
     targets: np.ndarray
     """(T, D) float32, scaled, NaN where missing: what is missing is nobody's target."""
+    fill: bool
+    """Whether what is read is filled where it is missing; otherwise the network is told."""
     calendar: np.ndarray
     """(T + H, C) float32."""
     mase: np.ndarray
@@ -117,14 +117,16 @@ class Places(Sequence[str]):
 
 
 def window(encoded: Encoded, begin: int, input_length: int, horizon: int) -> Item:
-    """The window that reads rows `begin` - L to `begin` - 1; every array is a view.
+    """The window that reads rows `begin` - L to `begin` - 1; every array is a view, unless it has to be filled, from
+    the window's own rows: a line towards a value that comes later would tell of it.
 
     "read" (L, D) and "target" (H, D) are scaled, "calendar" is (L + H, C), "history" (begin, D) and "actual" (H, D) are
     in the data's unit. Where the series ends at `begin`, "target" and "actual" have no rows.
     """
     first, stop = begin - input_length, begin + horizon
+    read = encoded.targets[first:begin]
     return {
-        "read": encoded.read[first:begin],
+        "read": interpolated(read) if encoded.fill else read,
         "target": encoded.targets[begin:stop],
         "calendar": encoded.calendar[first:stop],
         "history": encoded.series.values[:begin],
@@ -187,9 +189,8 @@ class ForecastFrontend:
         known = series.values[parts[0].start : parts[0].stop] if parts else series.values
         scaling = self.scaler.scaling(series.name, known)
         targets = scaling.transform(series.values)
-        read = targets if self._mask else interpolated_parts(targets, parts)
         scale = mase_scale(known, self.season)
-        return Encoded(series, scaling, read, targets, self._times(series), scale)
+        return Encoded(series, scaling, targets, not self._mask, self._times(series), scale)
 
     def _times(self, series: Series) -> np.ndarray:
         if not self.calendar:

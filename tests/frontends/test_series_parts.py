@@ -10,7 +10,7 @@ import pytest
 from seqkit.data.series_steps import Step
 from seqkit.errors import RunError
 from seqkit.frontends.calendar_features import calendar_features, varying
-from seqkit.frontends.series_filling import interpolated, interpolated_parts, missing
+from seqkit.frontends.series_filling import interpolated, missing
 from seqkit.frontends.series_scaling import Scaler, Scaling, constant_columns
 from seqkit.frontends.series_season import default_season
 
@@ -57,12 +57,6 @@ def test_gaps_are_filled_on_a_line_and_held_at_the_ends() -> None:
     assert np.isnan(values[0, 0])  # the values themselves stay
     nothing = np.full((3, 1), NAN)
     assert np.isnan(interpolated(nothing)).all()
-
-
-def test_a_gap_over_a_border_knows_nothing_of_what_comes() -> None:
-    values = np.array([[1.0], [NAN], [NAN], [4.0]])
-    filled = interpolated_parts(values, [range(2), range(2, 4)])
-    np.testing.assert_allclose(filled[:, 0], [1.0, 1.0, 2.5, 4.0])
 
 
 def test_the_calendar_goes_round() -> None:

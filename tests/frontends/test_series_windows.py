@@ -41,10 +41,10 @@ def test_windows_are_views_of_the_right_rows(length: int, horizon: int, stride: 
     begins = origins(rows, length, horizon, stride)
     assert len(items) == len(begins) == len(range(max(10, length), 33 - horizon + 1, stride))
     for item, begin in zip(items, begins, strict=True):
-        assert np.shares_memory(item["read"], encoded.read)
+        assert np.shares_memory(item["read"], encoded.targets)
         assert np.shares_memory(item["target"], encoded.targets)
         assert np.shares_memory(item["history"], values)
-        np.testing.assert_array_equal(item["read"], encoded.read[begin - length : begin])
+        np.testing.assert_array_equal(item["read"], encoded.targets[begin - length : begin])
         np.testing.assert_array_equal(item["actual"], values[begin : begin + horizon])
         assert rows.start <= begin
         assert begin + horizon <= rows.stop
@@ -119,13 +119,14 @@ def test_a_series_that_is_too_short_is_named() -> None:
 
 def test_missing_values_are_told_or_filled() -> None:
     values = np.arange(30.0)
-    values[12] = np.nan
+    values[12] = values[19] = np.nan
     for mask in (False, True):
         frontend = _frontend(mask=mask)
         frontend.fit([_series(values)], [range(30)])
         encoded = frontend.encode(_series(values), [range(30)])
-        assert bool(np.isnan(encoded.read[12, 0])) is mask
+        inside, open_end = (frontend.windows([encoded], [range(begin, begin + 4)])[0]["read"] for begin in (16, 20))
+        assert bool(np.isnan(inside[4, 0])) is bool(np.isnan(open_end[-1, 0])) is mask
         assert np.isnan(encoded.targets[12, 0])
         if not mask:
-            between = 0.5 * (encoded.read[11, 0] + encoded.read[13, 0])
-            assert encoded.read[12, 0] == pytest.approx(between, abs=1e-6)
+            assert inside[4, 0] == pytest.approx(0.5 * (inside[3, 0] + inside[5, 0]), abs=1e-6)
+            assert open_end[-1, 0] == open_end[-2, 0]  # held: a line towards row 20 would tell of it

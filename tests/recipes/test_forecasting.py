@@ -174,6 +174,12 @@ def test_other_networks_train_and_answer(sales: Path, tmp_path: Path, settings: 
     lines[30] = lines[30].rpartition(",")[0] + ","  # a value that is missing
     lines = lines if "data.owa=true" not in settings else sales.read_text().splitlines()
     holed.write_text("\n".join(lines) + "\n")
+    recipe = configure("forecasting", [*SMALL, f"data.path={holed}", *OWN, *settings])[2]
+    parts = recipe.load_data()
+    recipe.fit(parts["train"])
+    told = " ".join(recipe.items(parts["train"]).damaged)
+    assert ("1 values are missing in 1 of 2 series" in told) is ("data.owa=true" not in settings)
+    assert ("shown to the network" in told) is ("data.missing=mask" in settings)
     run = _train(tmp_path / "run", f"data.path={holed}", *OWN, "training.epochs=1", "data.epoch_windows=64", *settings)
     decoder = load_run(run)
     metrics = _evaluated(decoder).metrics()
